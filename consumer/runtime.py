@@ -1,0 +1,69 @@
+"""What a child asks of whoever runs it, and tells it: the only tie between a consumer and its supervisor.
+
+Every method but `stop_requested` and `wake_with` is a report of where the child stands. A report is a write to
+shared memory of about a microsecond, never blocks, and stays readable after the child was killed.
+"""
+
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+
+class Runtime(Protocol):
+    """The child's side of its slot."""
+
+    @property
+    def slot(self) -> int:
+        """The numbered place that this child fills, from 0."""
+        ...
+
+    def stop_requested(self) -> bool:
+        """Say whether to finish the delivery in hand and take no more."""
+        ...
+
+    def wake_with(self, wake: Callable[[], None] | None) -> None:
+        """Call `wake` when a stop is asked for, from inside the signal handler; None forgets it."""
+        ...
+
+    def waiting(self, on: Literal["database", "broker", "schema"], reason: str) -> None:
+        """Stand still through no fault of the message: such time does not count against its deadline."""
+        ...
+
+    def ready(self) -> None:
+        """Consume, with nothing in hand. The first call ends the boot."""
+        ...
+
+    def received(self, body_bytes: int, body_crc32: int) -> None:
+        """Hold a delivery. Its deadline starts here."""
+        ...
+
+    def claiming(self, conversation_id: str, claimed_by: str) -> None:
+        """Ask the database for the event, under this owner's name (unique per delivery)."""
+        ...
+
+    def claimed(self, event_id: int, epoch: int) -> None:
+        """Own the event under this fencing token, and read its log."""
+        ...
+
+    def holding(self) -> None:
+        """Keep the delivery until its last holder's fate is known. Not counted against the deadline."""
+        ...
+
+    def calling(self) -> None:
+        """Wait for the Memory API (or another remote call)."""
+        ...
+
+    def writing(self) -> None:
+        """Write the outcome: from here to `acking` row locks may be held."""
+        ...
+
+    def acking(self) -> None:
+        """Acknowledge a delivery whose outcome is committed."""
+        ...
+
+    def settled(self, outcome: str) -> None:
+        """Be done with the delivery: it counts under `outcome`. Nothing is in hand any more."""
+        ...
+
+    def returned(self) -> None:
+        """Give the delivery back to the broker, uncounted. Nothing is in hand any more."""
+        ...

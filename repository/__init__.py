@@ -1,0 +1,1 @@
+"""The database: events and their state machine, scores and their ledger, migrations."""
