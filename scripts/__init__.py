@@ -1,0 +1,1 @@
+"""Tools for working on friendship-supervisor; nothing here is installed with it."""

@@ -1,0 +1,7 @@
+"""What every test may ask for."""
+
+pytest_plugins = [
+    "tests.fixtures.servers",
+    "tests.fixtures.postgres",
+    "tests.fixtures.rabbitmq",
+]
