@@ -4,4 +4,5 @@ pytest_plugins = [
     "tests.fixtures.servers",
     "tests.fixtures.postgres",
     "tests.fixtures.rabbitmq",
+    "tests.fixtures.memory_api",
 ]

@@ -1,4 +1,4 @@
-"""A server program as a process: found, started under a keeper, stopped, paused, its log shown when it fails."""
+"""A server program as a process: found, started under a keeper, stopped, paused, its log shown."""
 
 import contextlib
 import json
@@ -43,12 +43,21 @@ class Account:
 def account(*preferred: str) -> Account:
     """Choose who runs a server: ourselves, or as root the first of `preferred` that exists, else nobody."""
     if os.geteuid() != 0:
-        return Account(pwd.getpwuid(os.geteuid()).pw_name, None, None)
+        return account_of_ours()
     for name in (*preferred, "nobody"):
         with contextlib.suppress(KeyError):
             entry = pwd.getpwnam(name)
             return Account(name, entry.pw_uid, entry.pw_gid)
     return Account("nobody", 65534, 65534)
+
+
+def account_of_ours() -> Account:
+    """Return who we are, also where the user database does not know us."""
+    try:
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        name = str(os.geteuid())
+    return Account(name, None, None)
 
 
 def private_directory(parent: Path, name: str, owner: Account) -> Path:
@@ -202,7 +211,7 @@ class Program:
             return []
 
     def wait_until(self, ready: Callable[[], bool], what: str, limit_s: float) -> None:
-        """Wait for a condition; raises ServerFailed, with the log's tail, when the program ends or is slow."""
+        """Wait for a condition; raises ServerFailed, with the log's tail, when it ends or is slow."""
         end = monotonic() + limit_s
         while not ready():
             if not self.alive:

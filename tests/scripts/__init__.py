@@ -1,0 +1,1 @@
+"""The development servers and scripts themselves."""
