@@ -1,0 +1,292 @@
+"""RabbitMQ, through pika's blocking connection: one consumer, one delivery in hand.
+
+Theory of operation.
+- Inbox: pika keeps a body alive for as long as a callback runs, so the callback only appends, and the work
+  happens outside pika's frames. Between steps `pump` lets heartbeats flow.
+- After a lost stream pika raises ValueError and OSError beside its own errors: any exception of its means that the
+  connection is dead. A dead link says `broken` and raises nothing: whoever holds a result still writes it.
+- A cancel sent by the broker (queue deleted) raises nothing at all: it is treated as a lost connection.
+- Publishing has connections of its own: under a memory alarm the broker stops reading from those that publish,
+  acknowledgements included.
+"""
+
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+import pika
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import ChannelClosedByBroker
+from pika.spec import Basic, BasicProperties
+
+from consumer.errors import BrokerAway
+from consumer.ports import Delivery
+from consumer.settings import BrokerSettings
+
+DELIVERY_LIMIT = 50  # above the claim limit: the row decides first
+HEARTBEAT_S = 60
+CONNECT_TIMEOUT_S = 10.0
+PUBLISH_TIMEOUT_S = 60.0
+
+log = logging.getLogger("friendship.broker")
+
+
+def parameters(settings: BrokerSettings, name: str) -> pika.URLParameters:
+    """Turn the broker's URL into connection parameters.
+
+    A heartbeat named in the URL is kept (seconds; the client's value wins over the broker's). Raises ValueError for
+    a URL that pika cannot read.
+    """
+    result = pika.URLParameters(settings.url)
+    if "heartbeat=" not in settings.url:
+        result.heartbeat = HEARTBEAT_S
+    if "blocked_connection_timeout=" not in settings.url:
+        result.blocked_connection_timeout = PUBLISH_TIMEOUT_S
+    result.socket_timeout = result.stack_timeout = CONNECT_TIMEOUT_S
+    result.tcp_options = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+    result.client_properties = {"connection_name": f"friendship-supervisor {name}"}
+    return result
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Make BrokerAway of whatever pika raises, without keeping pika's frames alive."""
+    reason = None
+    try:
+        yield
+    except BrokerAway:
+        raise
+    except Exception as error:  # noqa: BLE001 (see the theory of operation: any of them means a dead connection)
+        reason = describe(error)
+    if reason is not None:
+        raise BrokerAway(reason)
+
+
+def describe(error: Exception) -> str:
+    """Name a pika error in a few words that hold no URL and no password."""
+    inner = error.args[0] if error.args else None
+    detail = getattr(inner, "exception", inner)  # AMQPConnectionError wraps what happened on each address
+    name = type(error).__name__
+    code, text = getattr(error, "reply_code", None), getattr(error, "reply_text", None)
+    if code is not None:
+        return f"{name} {code} {text}"[:200]
+    if isinstance(detail, OSError):
+        return f"{name}: {detail.strerror or type(detail).__name__}"[:200]
+    return name if detail is None or isinstance(detail, str) else f"{name}: {type(detail).__name__}"
+
+
+def declare(channel: BlockingChannel, settings: BrokerSettings) -> BlockingChannel:
+    """See to it that the queue exists: as it is when it does, else as a quorum queue with its dead-letter queue.
+
+    A passive declare of a missing queue closes the channel: returns the channel to go on with.
+    """
+    arguments = {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": DELIVERY_LIMIT,
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": settings.dead_queue,
+    }
+    channel = ensure_queue(channel, settings.dead_queue, {"x-queue-type": "quorum"})
+    return ensure_queue(channel, settings.queue, arguments)
+
+
+def ensure_queue(channel: BlockingChannel, name: str, arguments: dict[str, Any]) -> BlockingChannel:
+    """Use the queue as it is, or declare it with these arguments when there is none."""
+    connection = channel.connection
+    try:
+        channel.queue_declare(name, passive=True)
+    except ChannelClosedByBroker as closed:
+        if closed.reply_code != 404:  # NOT_FOUND
+            raise
+    else:
+        return channel
+    channel = connection.channel()
+    try:
+        channel.queue_declare(name, durable=True, arguments=arguments)
+    except ChannelClosedByBroker as closed:
+        # PRECONDITION_FAILED: another program was quicker and declared it otherwise; its way is used
+        if closed.reply_code != 406:
+            raise
+        channel = connection.channel()
+    return channel
+
+
+def depth(settings: BrokerSettings) -> int | None:
+    """Say how many messages are ready in the queue, or None when there is no queue. Raises BrokerAway."""
+    with translated():
+        connection = pika.BlockingConnection(parameters(settings, "check"))
+        try:
+            declared = connection.channel().queue_declare(settings.queue, passive=True)
+        except ChannelClosedByBroker as closed:
+            if closed.reply_code != 404:
+                raise
+            return None
+        finally:
+            connection.close()
+    return int(declared.method.message_count)
+
+
+class BrokerLink:
+    """The connection over which one child receives and acknowledges."""
+
+    def __init__(self, settings: BrokerSettings, name: str, stop_requested: Callable[[], bool]) -> None:
+        self._settings = settings
+        self._name = name
+        self._stop_requested = stop_requested
+        self._inbox: deque[Delivery] = deque()
+        self._connection: pika.BlockingConnection | None = None
+        self._channel: BlockingChannel | None = None
+
+    @property
+    def broken(self) -> bool:
+        """Say whether there is no connection over which the delivery in hand could be acknowledged."""
+        channel = self._channel
+        return channel is None or not channel.is_open or not channel.consumer_tags
+
+    def open(self) -> None:
+        """Connect and consume, one delivery at a time. Raises BrokerAway."""
+        self.close()
+        with translated():
+            connection = pika.BlockingConnection(parameters(self._settings, self._name))
+            self._connection = connection
+            channel = declare(connection.channel(), self._settings)
+            channel.basic_qos(prefetch_count=1)
+            self._channel = channel
+            channel.basic_consume(self._settings.queue, self._received)
+
+    def receive(self, wait_s: float) -> Delivery | None:
+        """Give the next delivery, or None when none came within `wait_s` or a stop was asked for.
+
+        Raises BrokerAway when the link is broken.
+        """
+        if not self._inbox:
+            self._process(wait_s)
+        if self._inbox:
+            return self._inbox.popleft()
+        if self.broken:
+            raise BrokerAway("the broker ended the connection or the consumer")
+        return None
+
+    def ack(self, delivery: Delivery) -> bool:
+        """Acknowledge. False when the link broke: the outcome stands in the row, and the copy will be dropped."""
+        if self.broken or self._channel is None:
+            return False
+        try:
+            with translated():
+                self._channel.basic_ack(delivery.tag)
+        except BrokerAway as lost:
+            log.info("ack_lost", extra={"reason": lost.reason})
+            self._forget()
+            return False
+        return True
+
+    def pump(self) -> None:
+        """Let heartbeats flow. Returns at once, never raises."""
+        self._process(0)
+
+    def rest(self, seconds: float) -> None:
+        """Wait with heartbeats flowing, until a stop is asked for at the latest."""
+        if self._connection is None:
+            nap(seconds, self._stop_requested)
+        else:
+            self._process(seconds)
+
+    def dead_letter(self, delivery: Delivery, reason: str, details: str) -> None:
+        """Copy a body to the dead queue on a connection of its own, confirmed."""
+        headers = {"reason": reason, "details": details[:200]}
+        with Publisher(self._settings, f"{self._name} dead letters") as publisher:
+            publisher.publish(self._settings.dead_queue, delivery.body, delivery.message_id, headers)
+
+    def wake(self) -> None:
+        """End the wait of `receive` or `rest` early. Safe in a signal handler of this thread."""
+        connection = self._connection
+        if connection is not None:
+            with contextlib.suppress(BrokerAway), translated():
+                connection.add_callback_threadsafe(_nothing)
+
+    def close(self) -> None:
+        """Close the connection: an unacknowledged delivery goes back to the queue. Never raises."""
+        connection = self._connection
+        self._forget()
+        if connection is not None and connection.is_open:
+            with contextlib.suppress(BrokerAway), translated():
+                connection.close()
+
+    def _forget(self) -> None:
+        self._connection = None
+        self._channel = None
+        self._inbox.clear()
+
+    def _process(self, wait_s: float) -> None:
+        if self._connection is None:
+            return
+        try:
+            with translated():
+                self._connection.process_data_events(wait_s)
+        except BrokerAway as lost:
+            log.info("broker_lost", extra={"reason": lost.reason})
+            self._forget()
+
+    def _received(
+        self, _channel: BlockingChannel, method: Basic.Deliver, properties: BasicProperties, body: bytes
+    ) -> None:
+        self._inbox.append(
+            Delivery(
+                tag=method.delivery_tag,
+                redelivered=bool(method.redelivered),
+                body=body,
+                message_id=properties.message_id,
+                content_encoding=properties.content_encoding,
+            )
+        )
+
+
+class Publisher:
+    """A connection for publishing: mandatory and confirmed, so that a publish that returns has arrived."""
+
+    def __init__(self, settings: BrokerSettings, name: str) -> None:
+        self._settings = settings
+        self._name = name
+        self._connection: pika.BlockingConnection | None = None
+        self._channel: BlockingChannel | None = None
+
+    def __enter__(self) -> Self:
+        with translated():
+            self._connection = pika.BlockingConnection(parameters(self._settings, self._name))
+            self._channel = declare(self._connection.channel(), self._settings)
+            self._channel.confirm_delivery()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._connection is not None and self._connection.is_open:
+            with contextlib.suppress(BrokerAway), translated():
+                self._connection.close()
+
+    def publish(
+        self, queue: str, body: bytes, message_id: str | None = None, headers: dict[str, Any] | None = None
+    ) -> None:
+        """Publish one persistent message and wait for the broker's confirm.
+
+        Raises BrokerAway when the message is not known to have arrived: it may have.
+        """
+        if self._channel is None:
+            raise BrokerAway("not connected")
+        properties = BasicProperties(
+            delivery_mode=2, content_type="application/json", message_id=message_id, headers=headers
+        )
+        with translated():
+            self._channel.basic_publish("", queue, body, properties, mandatory=True)
+
+
+def nap(seconds: float, stop_requested: Callable[[], bool]) -> None:
+    """Sleep without a connection, until a stop is asked for at the latest."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0 and not stop_requested():
+        time.sleep(min(left, 0.1))
+
+
+def _nothing() -> None:
+    """Run by pika's loop when it was woken."""

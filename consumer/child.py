@@ -1,0 +1,141 @@
+"""A child's life: open after the fork, consume, stop, close in reverse.
+
+Boot: the database first, then the schema, then the broker, each waited for with backoff. A child that waits takes
+no messages. It is ready when it consumes.
+"""
+
+import logging
+import os
+import socket
+import ssl
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from random import Random
+from typing import Literal
+
+from repository.connection import Database
+from repository.events import Events
+
+from consumer.amqp import BrokerLink, nap
+from consumer.backoff import jittered
+from consumer.errors import BrokerAway
+from consumer.memory_api import MemoryApi
+from consumer.pipeline import Outcome, Pipeline
+from consumer.runtime import Runtime
+from consumer.settings import ConsumerSettings
+from repository import migrations, rejects
+from repository.errors import DatabaseAway, SchemaOld
+
+log = logging.getLogger("friendship.child")
+
+DRAINED = 0
+
+RECEIVE_WAIT_S = 1.0
+RETRY_BASE_S = 0.2
+RETRY_MAX_S = 10.0
+# A connection that rests for longer than this while the Memory API is slow is given back to the database
+IDLE_CONNECTION_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """What every child is made from: values made before the fork, and no connection."""
+
+    settings: ConsumerSettings
+    ssl_context: ssl.SSLContext | None
+
+    def live(self, runtime: Runtime) -> int:
+        """Consume until a stop is asked for. Returns the exit code."""
+        name = f"child {runtime.slot}"
+        database = Database(self.settings.database_url, application_name=f"friendship-supervisor {name}")
+        link = BrokerLink(self.settings.broker, name, runtime.stop_requested)
+        pipeline = self._pipeline(runtime, database, link)
+        rng = Random()  # noqa: S311 (jitter)
+        tries = 0
+        try:
+            while not runtime.stop_requested():
+                obstacle = _reach(link, database)
+                if obstacle is None:
+                    tries = 0
+                    _consume(runtime, link, pipeline)
+                    runtime.wake_with(None)
+                else:
+                    tries += 1
+                    runtime.waiting(obstacle.on, obstacle.reason)
+                    nap(jittered(RETRY_BASE_S, tries, RETRY_MAX_S, rng), runtime.stop_requested)
+        finally:
+            runtime.wake_with(None)
+            link.close()
+            database.close()
+        return DRAINED
+
+    def _pipeline(self, runtime: Runtime, database: Database, link: BrokerLink) -> Pipeline:
+        def wait_lightly() -> None:
+            link.pump()
+            if database.is_open and database.idle_s() > IDLE_CONNECTION_S:
+                database.close()
+
+        api = MemoryApi(
+            self.settings.memory_api.url,
+            self.settings.memory_api.timeout_s,
+            ssl_context=self.ssl_context,
+            pump=wait_lightly,
+        )
+        return Pipeline(
+            runtime=runtime,
+            link=link,
+            store=Events(database, self.settings.lease_s),
+            keep_reject=partial(rejects.keep, database),
+            api=api,
+            settings=self.settings,
+            owner=f"{socket.gethostname()[:64]}:{os.getpid()}:{runtime.slot}",
+            rng=Random(),  # noqa: S311 (jitter)
+            now=lambda: datetime.now(UTC),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Obstacle:
+    """What a child has to wait for before it can consume, and why."""
+
+    on: Literal["database", "broker", "schema"]
+    reason: str
+
+
+def _reach(link: BrokerLink, database: Database) -> _Obstacle | None:
+    """Reach the database, the schema and the broker, in this order."""
+    try:
+        migrations.require(database)
+        link.open()
+    except DatabaseAway as away:
+        return _Obstacle("database", away.reason)
+    except SchemaOld as old:
+        return _Obstacle("schema", str(old))
+    except BrokerAway as away:
+        return _Obstacle("broker", away.reason)
+    return None
+
+
+def _consume(runtime: Runtime, link: BrokerLink, pipeline: Pipeline) -> None:
+    """Take deliveries until the link breaks, a delivery is given back, or a stop is asked for."""
+    runtime.wake_with(link.wake)
+    runtime.ready()
+    while not runtime.stop_requested():
+        try:
+            delivery = link.receive(RECEIVE_WAIT_S)
+        except BrokerAway as away:
+            log.info("broker_away", extra={"slot": runtime.slot, "reason": away.reason})
+            return
+        if delivery is None:
+            continue
+        outcome = pipeline.handle(delivery)
+        if outcome is Outcome.RETURNED:
+            # Closing the link is what gives it back
+            runtime.returned()
+            return
+        runtime.acking()
+        link.ack(delivery)
+        # settled() gives freed pages back to the kernel: the body must be gone by then
+        del delivery
+        runtime.settled(outcome.value)

@@ -1,0 +1,43 @@
+"""What can go wrong with one message, by whose fault it is.
+
+ConsumerError
+├── MalformedMessage      the message can never be processed
+│   └── MessageTooLarge
+├── LogUnavailable        the conversation's log is in none of its places
+├── BrokerAway            the broker is lost: the delivery has gone back to it
+└── GiveBack              the delivery goes back to the broker unfinished
+
+None of them carries a message body, or anything that keeps one alive.
+"""
+
+
+class ConsumerError(Exception):
+    """A message could not be dealt with."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason or type(self).__doc__)
+        self.reason = reason or (type(self).__doc__ or "")
+
+
+class MalformedMessage(ConsumerError):
+    """The message can never be processed."""
+
+    code = "INVALID_MESSAGE"
+
+
+class MessageTooLarge(MalformedMessage):
+    """The body is larger than the limit."""
+
+    code = "MESSAGE_TOO_LARGE"
+
+
+class LogUnavailable(ConsumerError):
+    """The conversation's log is neither in the message nor in storage."""
+
+
+class BrokerAway(ConsumerError):
+    """The broker cannot be reached, or took the connection away."""
+
+
+class GiveBack(ConsumerError):
+    """The delivery goes back to the broker, its event released or untouched."""

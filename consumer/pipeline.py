@@ -1,0 +1,470 @@
+"""One delivery: claim, log, call, score, complete.
+
+Theory of operation. Every delivery ends in one Outcome, and the caller acknowledges it unless it is RETURNED. Before
+that:
+1. The event is claimed, in a transaction of its own, committed.
+2. With no transaction open, the log is read and the Memory API called.
+3. One transaction writes the score and the outcome, fenced by the claim's epoch.
+The one ack rule: unless the row says PROCESSED or SKIPPED, a message that carries a log is acknowledged only when
+the log is durable elsewhere, else it is parked in the row first. That holds for failures, duplicates and losers alike.
+While the database is away the delivery is held, and no outcome is written because of it.
+"""
+
+import logging
+import time
+import traceback
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any, Protocol, TypeVar
+from uuid import uuid4
+
+from repository.rows import Claimed, ClaimRequest, Contended, Refusal, Refused, Sighting, UserStatus
+
+from consumer import scoring, sources
+from consumer.backoff import jittered
+from consumer.conversation import Payload, Transcript, transcribe
+from consumer.disposition import ErrorCode, Failure, retry_delay_s, verdict_on_claim
+from consumer.errors import BrokerAway, GiveBack, LogUnavailable, MalformedMessage, MessageTooLarge
+from consumer.memory_api import (
+    MemoryApiBadResponse,
+    MemoryApiError,
+    MemoryApiRejected,
+    MemoryApiTimeout,
+)
+from consumer.message import Message, identify, parse
+from consumer.ports import Delivery, Link, Store
+from consumer.runtime import Runtime
+from consumer.settings import ConsumerSettings
+from consumer.takeover import Step, next_step
+from repository.errors import BadData, DatabaseAway, Fenced
+
+log = logging.getLogger("friendship.pipeline")
+
+T = TypeVar("T")
+
+DATABASE_BACKOFF_S = 0.1
+DATABASE_BACKOFF_MAX_S = 10.0
+ACCOUNT_POLL_S = 0.05
+HOLD_POLL_S = 1.0
+
+
+class Outcome(StrEnum):
+    """How a delivery ended; also the names of the board's counters."""
+
+    PROCESSED = "processed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    DEAD_LETTERED = "dead_lettered"
+    DUPLICATE = "duplicate"
+    EARLY = "early"
+    FENCED = "fenced"
+    RETURNED = "returned"
+
+
+class Api(Protocol):
+    """The Memory API: consumer.memory_api.MemoryApi."""
+
+    def extract(self, user_id: str, conversation_id: str, payload: Payload) -> int:
+        """Give the number of new facts."""
+        ...
+
+
+@dataclass(slots=True)
+class Job:
+    """A delivery on its way through the pipeline: the only holder of its message and of its body."""
+
+    delivery: Delivery
+    message: Message
+    request: ClaimRequest
+    started: float
+
+    @property
+    def carries_log(self) -> bool:
+        return self.request.carries_log
+
+    def drop_log(self) -> None:
+        """Forget the parsed log; the raw body stays."""
+        self.message = replace(self.message, log=None)
+
+
+class Pipeline:
+    """Deals with deliveries, one after the other."""
+
+    def __init__(  # noqa: PLR0913 (the five parts it ties together, and time and chance)
+        self,
+        *,
+        runtime: Runtime,
+        link: Link,
+        store: Store,
+        keep_reject: Callable[[bytes, str, str | None], None],
+        api: Api,
+        settings: ConsumerSettings,
+        owner: str,
+        rng: Random,
+        now: Callable[[], datetime],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._runtime = runtime
+        self._link = link
+        self._store = store
+        self._keep_reject = keep_reject
+        self._api = api
+        self._settings = settings
+        self._owner = owner
+        self._rng = rng
+        self._now = now
+        self._clock = clock
+
+    def handle(self, delivery: Delivery) -> Outcome:
+        """Deal with one delivery. RETURNED: do not acknowledge, it goes back to the broker."""
+        started = self._clock()
+        self._runtime.received(len(delivery.body), zlib.crc32(delivery.body))
+        try:
+            return self._handle(delivery, started)
+        except GiveBack as given_back:
+            log.info(
+                "message_returned", extra={"reason": given_back.reason, "message_id": delivery.message_id}
+            )
+            return Outcome.RETURNED
+
+    def _handle(self, delivery: Delivery, started: float) -> Outcome:
+        try:
+            message = self._open(delivery)
+        except MalformedMessage as malformed:
+            code, reason = malformed.code, malformed.reason
+        else:
+            job = Job(delivery, message, self._request(delivery, message), started)
+            del message
+            return self._claim_and_work(job)
+        return self._dead_letter(delivery, self._identify(delivery, code), code, reason)
+
+    def _open(self, delivery: Delivery) -> Message:
+        limit = self._settings.max_message_bytes
+        if len(delivery.body) > limit:
+            raise MessageTooLarge(f"{len(delivery.body)} bytes, over the limit of {limit}")
+        if delivery.content_encoding:
+            raise MalformedMessage("content_encoding is set: bodies are never inflated")
+        return parse(delivery.body)
+
+    def _identify(self, delivery: Delivery, code: str) -> str | None:
+        # A body over the limit is not even skimmed
+        body = b"" if code == MessageTooLarge.code else delivery.body
+        return identify(body, delivery.message_id)
+
+    def _request(self, delivery: Delivery, message: Message) -> ClaimRequest:
+        return ClaimRequest(
+            conversation_id=message.conversation_id,
+            user_id=message.user_id,
+            # Unique per delivery: a claim under this name is mine, whatever became of the reply
+            claimed_by=f"{self._owner}:{uuid4().hex}",
+            redelivered=delivery.redelivered,
+            carries_log=message.log is not None,
+            bot_type=message.bot_type,
+            bot_id=message.bot_id,
+            bot_name=message.bot_name,
+            agent_tag=message.agent_tag,
+            conversation_log_url=message.conversation_log_url,
+            start_time=message.start_time,
+            end_time=message.end_time,
+        )
+
+    # Claiming
+
+    def _claim_and_work(self, job: Job) -> Outcome:
+        try:
+            claim = self._claim(job)
+        except BadData as bad:
+            reason = str(bad)
+        else:
+            return claim if isinstance(claim, Outcome) else self._own(job, claim)
+        return self._reject(job, reason)
+
+    def _claim(self, job: Job) -> Claimed | Outcome:
+        report = partial(self._runtime.claiming, job.request.conversation_id, job.request.claimed_by)
+        while True:
+            answer = self._held(report, partial(self._store.claim, job.request))
+            match answer:
+                case Claimed():
+                    return answer
+                case Refused():
+                    return self._leave(job, answer)
+                case Contended(sighting=sighting):
+                    claim = self._contend(job, sighting)
+                    if claim is not None:
+                        return claim
+
+    def _contend(self, job: Job, sighting: Sighting) -> Claimed | None:
+        """Take the event over when its holder is known, or must be taken, to be gone. None: claim again."""
+        first_seen = self._clock()
+        seen: Sighting | None = sighting
+        while seen is not None:
+            match next_step(seen, self._clock() - first_seen):
+                case Step.CLAIM_AGAIN:
+                    return None
+                case Step.TAKE_OVER:
+                    report = partial(
+                        self._runtime.claiming, job.request.conversation_id, job.request.claimed_by
+                    )
+                    take = partial(self._store.take_over, seen, job.request, accounted=seen.accounted)
+                    return self._held(report, take)
+                case Step.WAIT:
+                    self._hold(ACCOUNT_POLL_S)
+                case Step.HOLD:
+                    self._hold(HOLD_POLL_S)
+            seen = self._held(self._runtime.holding, partial(self._store.sight, sighting.event_id))
+        return None
+
+    def _hold(self, wait_s: float) -> None:
+        self._runtime.holding()
+        self._link.rest(wait_s)
+        self._give_back_if_over("holding for the last holder's account")
+
+    def _leave(self, job: Job, refused: Refused) -> Outcome:
+        """Do not work on an event that is done, another's, or not due; see that the log is kept."""
+        match refused.reason:
+            case Refusal.FOREIGN_USER:
+                return self._reject(job, "another user's id on a known conversation")
+            case Refusal.DONE | Refusal.DUPLICATE:
+                outcome = Outcome.DUPLICATE
+            case Refusal.EARLY:
+                outcome = Outcome.EARLY
+        if not refused.settled and not refused.log_durable:
+            self._park(job, refused.event_id)
+        log.info("message_left", extra=self._fields(job) | {"outcome": outcome.value})
+        return outcome
+
+    def _park(self, job: Job, event_id: int) -> None:
+        if job.carries_log:
+            parked = sources.park(job.delivery.body)
+            self._held(self._runtime.writing, partial(self._store.park, event_id, parked))
+
+    # Owning
+
+    def _own(self, job: Job, claim: Claimed) -> Outcome:
+        self._runtime.claimed(claim.event_id, claim.epoch)
+        try:
+            return self._settle(job, claim)
+        except Fenced:
+            pass
+        # Somebody else owns the event by now, and this delivery may hold the only copy of the log
+        self._park(job, claim.event_id)
+        log.warning("message_fenced", extra=self._fields(job, claim))
+        return Outcome.FENCED
+
+    def _settle(self, job: Job, claim: Claimed) -> Outcome:
+        failure = verdict_on_claim(claim.claims_since_outcome, claim.blamed_deaths, claim.last_blame)
+        if failure is None:
+            try:
+                return self._work(job, claim)
+            except MalformedMessage as malformed:
+                unusable = malformed.reason
+            except GiveBack:
+                self._release(claim)
+                raise
+            except (DatabaseAway, Fenced):
+                raise
+            except Exception as error:  # noqa: BLE001 (anything else is UNEXPECTED_ERROR, says the contract)
+                failure = _failure(error)
+            else:
+                raise AssertionError
+        if failure is None:
+            self._held(self._runtime.writing, partial(self._store.restore, claim))
+            return self._reject(job, unusable)
+        return self._fail(job, claim, failure)
+
+    def _work(self, job: Job, claim: Claimed) -> Outcome:
+        """Score the conversation."""
+        if (job.message.bot_type or claim.bot_type) in self._settings.skip_bot_types:
+            self._held(self._runtime.writing, partial(self._store.skip, claim))
+            log.info("message_skipped", extra=self._fields(job, claim))
+            return Outcome.SKIPPED
+        transcript = self._transcribe(job, claim)
+        facts, call_ms = 0, 0
+        if transcript.messages:
+            self._give_back_if_over("stopping before the call")
+            facts, call_ms = self._ask(claim, transcript.payload)
+        seen = scoring.Observations(turns=transcript.turns, new_facts=facts)
+        return self._complete(job, claim, seen, _counts(transcript) | {"memory_api_ms": call_ms})
+
+    def _transcribe(self, job: Job, claim: Claimed) -> Transcript:
+        source = job.message.log
+        if source is None:
+            source = self._stored_log(claim)
+        transcript = transcribe(source, claim.user_id, claim.conversation_id)
+        job.drop_log()
+        if claim.log_durable:
+            job.delivery.body = b""
+        return transcript
+
+    def _stored_log(self, claim: Claimed) -> Any:
+        if not claim.log_in_row and not claim.log_parked:
+            where = "S3, which this version cannot read" if claim.conversation_log_url else "no place"
+            raise LogUnavailable(f"the log is in {where}")
+        report = partial(self._runtime.claimed, claim.event_id, claim.epoch)
+        row = self._held(report, partial(self._store.stored_log, claim.event_id))
+        return sources.stored(row, self._settings.max_message_bytes)
+
+    def _ask(self, claim: Claimed, payload: Payload) -> tuple[int, int]:
+        self._runtime.calling()
+        started = self._clock()
+        try:
+            facts = self._api.extract(claim.user_id, claim.conversation_id, payload)
+        finally:
+            payload.drop()
+        return facts, round((self._clock() - started) * 1000)
+
+    def _complete(
+        self, job: Job, claim: Claimed, seen: scoring.Observations, counts: dict[str, Any]
+    ) -> Outcome:
+        # No call, no points: an empty conversation changes nothing, whatever the formula gives
+        result = scoring.score(seen, self._settings.scoring) if counts["messages"] else scoring.NOTHING
+        details = {
+            "change": result.change,
+            "points": dict(result.points),
+            "turns": seen.turns,
+            "new_facts": seen.new_facts,
+            "user_initiated_questions": seen.questions,
+            "session_emotion": seen.emotion,
+            "llm": "off",
+        } | counts
+        advance: Callable[[UserStatus], UserStatus] = partial(
+            scoring.advance,
+            change=result.change,
+            turns=seen.turns,
+            topic=job.message.agent_tag or claim.agent_tag,
+            now=self._now(),
+            settings=self._settings.scoring,
+        )
+        write = partial(self._store.complete, claim, delta=result.change, details=details, advance=advance)
+        status = self._held(self._runtime.writing, write, keep=True)
+        fields = {
+            "change": result.change,
+            "turns": seen.turns,
+            "new_facts": seen.new_facts,
+            "level": status.level,
+        }
+        log.info("message_processed", extra=self._fields(job, claim) | fields)
+        return Outcome.PROCESSED
+
+    def _fail(self, job: Job, claim: Claimed, failure: Failure) -> Outcome:
+        delay_s = retry_delay_s(failure, claim.attempt, self._settings.retry, self._rng)
+        parked = sources.park(job.delivery.body) if job.carries_log and not claim.log_durable else None
+        write = partial(
+            self._store.fail,
+            claim,
+            code=failure.code.value,
+            details=failure.details,
+            delay_s=delay_s,
+            parked=parked,
+        )
+        self._held(self._runtime.writing, write, keep=True)
+        fields = {"code": failure.code.value, "details": failure.details}
+        fields["retry_in_s"] = "never" if delay_s is None else str(round(delay_s))
+        log.warning("message_failed", extra=self._fields(job, claim) | fields)
+        return Outcome.FAILED
+
+    def _release(self, claim: Claimed) -> None:
+        """Give the attempt back. With the database away the lease, or the next holder, does it."""
+        self._runtime.writing()
+        try:
+            self._store.release(claim)
+        except (DatabaseAway, Fenced) as error:
+            log.info(
+                "release_left_to_lease", extra={"conversation_id": claim.conversation_id, "why": str(error)}
+            )
+
+    # Refusing
+
+    def _reject(self, job: Job, reason: str) -> Outcome:
+        return self._dead_letter(
+            job.delivery, job.request.conversation_id, ErrorCode.INVALID_MESSAGE.value, reason
+        )
+
+    def _dead_letter(
+        self, delivery: Delivery, conversation_id: str | None, code: str, reason: str
+    ) -> Outcome:
+        """Set a message aside for good: its row if that waits for just this message, then a copy, then the ack."""
+        if conversation_id is not None:
+            refuse = partial(self._store.refuse, conversation_id, code, reason)
+            try:
+                self._held(self._runtime.writing, refuse)
+            except BadData:
+                conversation_id = None
+        try:
+            self._link.dead_letter(delivery, code, reason)
+        except BrokerAway as away:
+            keep = partial(self._keep_reject, delivery.body, f"{code}: {reason}", delivery.message_id)
+            self._held(self._runtime.writing, keep)
+            log.warning("dead_queue_unavailable", extra={"reason": away.reason})
+        fields = {"code": code, "reason": reason, "body_bytes": len(delivery.body)}
+        log.warning("message_dead_lettered", extra=fields | {"conversation_id": conversation_id})
+        return Outcome.DEAD_LETTERED
+
+    # Waiting for the database
+
+    def _held(self, report: Callable[[], None], work: Callable[[], T], *, keep: bool = False) -> T:
+        """Do `work`, again and again while the database is away, with the delivery held and heartbeats flowing.
+
+        keep: there is a result to write, which is worth writing although the broker took the delivery back.
+        Raises GiveBack when a stop is asked for, or the delivery is lost, while the database is away.
+        """
+        attempt = 0
+        while True:
+            report()
+            try:
+                return work()
+            except DatabaseAway as away:
+                reason = away.reason
+            attempt += 1
+            self._runtime.waiting("database", reason)
+            self._link.rest(jittered(DATABASE_BACKOFF_S, attempt, DATABASE_BACKOFF_MAX_S, self._rng))
+            if self._runtime.stop_requested() or (self._link.broken and not keep):
+                raise GiveBack(f"the database is away: {reason}")
+
+    def _give_back_if_over(self, why: str) -> None:
+        if self._runtime.stop_requested():
+            raise GiveBack(why)
+        if self._link.broken:
+            raise GiveBack("the broker took the delivery back")
+
+    def _fields(self, job: Job, claim: Claimed | None = None) -> dict[str, Any]:
+        fields: dict[str, Any] = {
+            "conversation_id": job.request.conversation_id,
+            "ms": round((self._clock() - job.started) * 1000),
+        }
+        return fields if claim is None else fields | {"attempt": claim.attempt}
+
+
+def _counts(transcript: Transcript) -> dict[str, Any]:
+    return {
+        "messages": transcript.messages,
+        "empty_texts": transcript.empty,
+        "unusable_items": transcript.unusable,
+    }
+
+
+def _failure(error: Exception) -> Failure:  # noqa: PLR0911 (one line an error class)
+    """Turn what ended an attempt into the event's error code. Keeps nothing of the error itself."""
+    match error:
+        case MemoryApiTimeout():
+            return Failure(ErrorCode.MEMORY_API_TIMEOUT, str(error))
+        case MemoryApiError():
+            return Failure(ErrorCode.MEMORY_API_ERROR, str(error), retry_after_s=error.retry_after_s)
+        case MemoryApiRejected():
+            return Failure(ErrorCode.MEMORY_API_REJECTED, str(error))
+        case MemoryApiBadResponse():
+            return Failure(ErrorCode.MEMORY_API_BAD_RESPONSE, str(error))
+        case LogUnavailable():
+            return Failure(ErrorCode.LOG_UNAVAILABLE, error.reason)
+        case BadData():
+            return Failure(ErrorCode.UNEXPECTED_ERROR, str(error), permanent=True)
+    # The text of an unknown error may hold what a child said: the place where it arose does not
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(place.filename).name}:{place.lineno}"
+    return Failure(ErrorCode.UNEXPECTED_ERROR, f"{type(error).__name__} at {where}")

@@ -1,0 +1,70 @@
+"""What the pipeline asks of the broker, the database and the Memory API, so that it can be run without them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from repository.rows import Claimed, ClaimRequest, Contended, Refused, Sighting, StoredLog, UserStatus
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One delivery in hand. `body` is dropped (empty) as soon as nothing needs it any more."""
+
+    tag: int
+    redelivered: bool
+    body: bytes
+    message_id: str | None = None
+    content_encoding: str | None = None
+
+
+class Link(Protocol):
+    """The connection that the delivery came over."""
+
+    @property
+    def broken(self) -> bool:
+        """Say whether the connection is lost: the delivery has gone back to the broker."""
+        ...
+
+    def rest(self, seconds: float) -> None:
+        """Wait with heartbeats flowing; shorter when a stop is asked for or the link breaks. Never raises."""
+        ...
+
+    def dead_letter(self, delivery: Delivery, reason: str, details: str) -> None:
+        """Copy a body to the dead queue, confirmed. Raises BrokerAway when it is not known to be there."""
+        ...
+
+
+class Store(Protocol):
+    """The events' state machine: repository.events.Events, with the meaning and errors written there."""
+
+    def claim(self, request: ClaimRequest) -> Claimed | Refused | Contended: ...
+
+    def sight(self, event_id: int) -> Sighting | None: ...
+
+    def take_over(self, sighting: Sighting, request: ClaimRequest, *, accounted: bool) -> Claimed | None: ...
+
+    def complete(
+        self,
+        claim: Claimed,
+        *,
+        delta: float,
+        details: Mapping[str, Any],
+        advance: Callable[[UserStatus], UserStatus],
+    ) -> UserStatus: ...
+
+    def fail(
+        self, claim: Claimed, *, code: str, details: str, delay_s: float | None, parked: bytes | None
+    ) -> None: ...
+
+    def skip(self, claim: Claimed) -> None: ...
+
+    def release(self, claim: Claimed) -> None: ...
+
+    def restore(self, claim: Claimed) -> None: ...
+
+    def park(self, event_id: int, parked: bytes) -> None: ...
+
+    def refuse(self, conversation_id: str, code: str, details: str) -> bool: ...
+
+    def stored_log(self, event_id: int) -> StoredLog | None: ...

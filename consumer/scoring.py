@@ -1,0 +1,95 @@
+"""The friendship score: what one conversation adds, and what it makes of a child's standing.
+
+Source: CONTRACT section 5.
+    change = max(0, 0.5 x turns + 3 x questions + emotion + 5 x new facts)
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from repository.rows import UserStatus
+
+from consumer.settings import ScoringSettings
+
+LEVELS = ("PHASE1_STRANGER", "PHASE2_ACQUAINTANCE", "PHASE3_FRIEND")
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """What was learnt from one conversation.
+
+    turns, questions, new_facts: counts >= 0. emotion: one word; those without points of their own count 0.
+    """
+
+    turns: int
+    new_facts: int
+    questions: int = 0
+    emotion: str = "neutral"
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The change of one conversation (points, finite, >= 0) and how it came about, part by part."""
+
+    change: float
+    points: Mapping[str, float]
+
+
+NOTHING = Score(0.0, {})
+
+
+def score(seen: Observations, settings: ScoringSettings) -> Score:
+    """Say how much friendship a conversation adds."""
+    points = {
+        "turns": settings.per_turn * seen.turns,
+        "questions": settings.per_question * seen.questions,
+        "emotion": settings.emotions.get(seen.emotion, 0.0),
+        "facts": settings.per_fact * seen.new_facts,
+    }
+    return Score(max(0.0, math.fsum(points.values())), points)
+
+
+def level(total: float, settings: ScoringSettings) -> str:
+    """Name the level of a total score: a threshold belongs to the level above it."""
+    return LEVELS[sum(total >= threshold for threshold in settings.level_thresholds)]
+
+
+def advance(  # noqa: PLR0913 (each is one fact of the conversation)
+    status: UserStatus,
+    *,
+    change: float,
+    turns: int,
+    topic: str | None,
+    now: datetime,
+    settings: ScoringSettings,
+) -> UserStatus:
+    """Add one conversation to a child's status. `now` dates the topic; without a topic the metrics stay as they are."""
+    total = status.score + change
+    return replace(
+        status,
+        score=total,
+        level=level(total, settings),
+        topic_metrics=_with_topic(status.topic_metrics, topic, change, turns, now),
+    )
+
+
+def _with_topic(metrics: Any, topic: str | None, change: float, turns: int, now: datetime) -> dict[str, Any]:
+    # Other programs write this column too: what is not of our shape counts as nothing rather than failing the event.
+    known = dict(metrics) if isinstance(metrics, dict) else {}
+    if topic is None:
+        return known
+    before = known.get(topic)
+    entry = dict(before) if isinstance(before, dict) else {}
+    entry["score"] = _number(entry.get("score")) + change
+    entry["turns"] = int(min(_number(entry.get("turns")), 2.0**53)) + turns
+    entry["last_date"] = now.isoformat()
+    known[topic] = entry
+    return known
+
+
+def _number(value: Any) -> float:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if is_number else 0.0

@@ -1,0 +1,51 @@
+"""Options as click sees them: taken before and after the command, kept as text, read later and all at once."""
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from supervisor.cli.options import OPTIONS, Option
+from supervisor.cli.settings import Settings, read
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Their parts come with later versions; accepted, so that a deployment need not know which version it starts.
+_LATER = ("--listen", "--breaker")
+
+
+def options(*sections: str) -> Callable[[F], F]:
+    """Decorate a command with the settings of these sections; of all when none is named."""
+
+    def decorate(command: F) -> F:
+        for flag in reversed(_LATER if not sections else ()):
+            command = click.option(flag, hidden=True, expose_value=False)(command)
+        for option in reversed(OPTIONS):
+            if option.flag and (not sections or option.section in sections):
+                command = _click_option(option)(command)
+        return command
+
+    return decorate
+
+
+def settings(context: click.Context) -> Settings:
+    """Read the settings of this call. Raises InvalidSettings with every problem."""
+    return read(context.find_root().ensure_object(dict), os.environ)
+
+
+def _click_option(option: Option) -> Callable[[F], F]:
+    assert option.flag is not None
+
+    def keep(context: click.Context, _parameter: click.Parameter, value: str | bool | None) -> None:
+        # The command's own options are parsed after the group's, so that the later word wins
+        if value is not None:
+            context.find_root().ensure_object(dict)[option.name] = "on" if value is True else str(value)
+
+    default = option.default_shown or option.default or "empty"
+    text = f"{option.help}  [{option.env}; default: {default}]"
+    if option.metavar:
+        return click.option(
+            option.flag, metavar=option.metavar, help=text, callback=keep, expose_value=False, default=None
+        )
+    return click.option(option.flag, is_flag=True, help=text, callback=keep, expose_value=False, default=None)

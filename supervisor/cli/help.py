@@ -1,0 +1,36 @@
+"""Help that a person can scan: options under headings, and the variables that have no option."""
+
+import click
+
+from supervisor.cli.options import OPTIONS
+
+
+class SectionedCommand(click.Command):
+    """A command whose options stand under the headings of the options table."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        section_of = {option.flag: option.section for option in OPTIONS}
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                heading = next((section_of[flag] for flag in parameter.opts if flag in section_of), "Other")
+                sections.setdefault(heading, []).append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+class SectionedGroup(SectionedCommand, click.Group):
+    """The program itself: its options, the variables without one, its commands."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        records = [
+            (option.env, f"{option.help}  [default: {option.default}]")
+            for option in OPTIONS
+            if option.flag is None
+        ]
+        with formatter.section("Settings by environment only"):
+            formatter.write_dl(records)
+        self.format_commands(ctx, formatter)

@@ -1,0 +1,105 @@
+"""`publish`: JSON Lines in, messages out, each accepted when the broker has confirmed it."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+import click
+
+from consumer.amqp import Publisher
+from consumer.conversation import transcribe
+from consumer.errors import BrokerAway, MalformedMessage
+from consumer.message import parse
+from supervisor.cli.given import options, settings
+from supervisor.cli.help import SectionedCommand
+from supervisor.cli.options import CONNECTIONS, LOGS
+
+REFUSED_SHOWN = 20
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many lines the broker has, and which ones are no message: (file, line number from 1, reason)."""
+
+    accepted: int = 0
+    refused: list[tuple[str, int, str]] = field(default_factory=list)
+
+
+@click.command(cls=SectionedCommand)
+@options(CONNECTIONS, LOGS)
+@click.argument("files", nargs=-1, required=True, type=click.File("rb"), metavar="FILE...|-")
+@click.pass_context
+def publish(context: click.Context, files: tuple[BinaryIO, ...]) -> None:
+    """Publish conversations, one JSON object a line.
+
+    A line counts as accepted when the broker has confirmed it. Lines that are no valid message are named by number
+    and make the exit status 1; the others are published all the same.
+    """
+    broker = settings(context).consumer.broker
+    tally = Tally()
+    lost = None
+    try:
+        with Publisher(broker, "publish") as publisher, _progress(files) as advance:
+            for file in files:
+                _publish_lines(file, broker.queue, publisher, tally, advance)
+    except BrokerAway as away:
+        lost = away.reason
+    _report(tally, lost)
+    sys.exit(1 if tally.refused or lost else 0)
+
+
+def _publish_lines(
+    file: BinaryIO, queue: str, publisher: Publisher, tally: Tally, advance: Callable[[int], None]
+) -> None:
+    for number, line in enumerate(file, 1):
+        body = line.strip()
+        if body:
+            try:
+                conversation_id = _checked(body)
+            except MalformedMessage as malformed:
+                tally.refused.append((file.name, number, malformed.reason))
+            else:
+                publisher.publish(queue, body, _message_id(conversation_id))
+                tally.accepted += 1
+        advance(len(line))
+
+
+def _checked(body: bytes) -> str:
+    message = parse(body)
+    if message.log is not None:
+        transcribe(message.log, message.user_id, message.conversation_id)
+    return message.conversation_id
+
+
+def _message_id(conversation_id: str) -> str | None:
+    # An AMQP short string has 255 bytes at most; a conversation id may have 255 characters
+    return conversation_id if len(conversation_id.encode()) <= 255 else None
+
+
+@contextlib.contextmanager
+def _progress(files: tuple[BinaryIO, ...]) -> Iterator[Callable[[int], None]]:
+    """Show a bar on a terminal, by bytes; elsewhere nothing."""
+    if not sys.stderr.isatty():
+        yield lambda _bytes: None
+        return
+    sizes = [os.fstat(file.fileno()).st_size for file in files if file.seekable()]
+    length = sum(sizes) if len(sizes) == len(files) else None
+    with click.progressbar(length=length, label="publishing", file=sys.stderr) as bar:
+        yield bar.update
+
+
+def _report(tally: Tally, lost: str | None) -> None:
+    for name, number, reason in tally.refused[:REFUSED_SHOWN]:
+        click.echo(f"{name}: line {number} is no message: {reason}", err=True)
+    if len(tally.refused) > REFUSED_SHOWN:
+        numbers = ", ".join(str(number) for _, number, _ in tally.refused[REFUSED_SHOWN:])
+        click.echo(f"and lines {numbers}", err=True)
+    if lost:
+        click.echo(
+            f"friendship-supervisor: the broker was lost: {lost}; the line under way may have arrived",
+            err=True,
+        )
+    click.echo(f"accepted {tally.accepted}, refused {len(tally.refused)}")

@@ -1,0 +1,100 @@
+"""`run`: the supervisor in the foreground."""
+
+import logging
+import socket
+import ssl
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+from repository.connection import Database
+from setproctitle import setproctitle
+
+from consumer import memory_api
+from consumer.child import Child
+from consumer.pipeline import Outcome
+from consumer.retries import Counts, pass_once
+from consumer.runtime import Runtime
+from consumer.settings import ConsumerSettings
+from repository import deaths
+from supervisor import logs, loop
+from supervisor.cli import arithmetic
+from supervisor.cli.given import options, settings
+from supervisor.cli.help import SectionedCommand
+from supervisor.errors import InvalidSettings
+from supervisor.events import Death
+
+log = logging.getLogger("friendship.cli")
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """What the supervisor's processes do: the callables that its loop forks (supervisor.programs)."""
+
+    settings: ConsumerSettings
+    ssl_context: ssl.SSLContext
+
+    def child(self, runtime: Runtime) -> int:
+        """Live as a consumer child."""
+        return Child(self.settings, self.ssl_context).live(runtime)
+
+    def settle(self, dead: Sequence[Death]) -> None:
+        """Write the account of the dead. Raises when it is not written."""
+        database = self._database("janitor")
+        accounts = [
+            deaths.Account(
+                conversation_id=death.conversation_id,
+                event_id=death.event_id,
+                epoch=death.epoch,
+                claimed_by=death.claimed_by,
+                cause=death.cause.value,
+                blamed=death.blamed,
+                died_at=death.died_at,
+                host=death.host,
+                slot=death.slot,
+                pid=death.pid,
+                rss_bytes=death.rss_bytes,
+            )
+            for death in dead
+        ]
+        try:
+            deaths.record(database, accounts)
+        finally:
+            database.close()
+
+    def retry(self) -> None:
+        """Run one retry pass."""
+        database = self._database("retry")
+        try:
+            pass_once(database, self.settings.broker, Counts())
+        finally:
+            database.close()
+
+    def _database(self, what: str) -> Database:
+        return Database(
+            self.settings.database_url,
+            application_name=f"friendship-supervisor {what}",
+            connect_timeout_s=2.0,
+        )
+
+
+@click.command(cls=SectionedCommand)
+@options()
+@click.pass_context
+def run(context: click.Context) -> None:
+    """Run the supervisor in the foreground (what happens without a command)."""
+    given = settings(context)
+    logs.configure(given.logs.format, given.logs.level)
+    for warning in given.warnings:
+        log.warning("setting", extra={"text": warning})
+    setproctitle(f"friendship-supervisor: {socket.gethostname()}")
+    # Built once, before the fork: every child shares its pages
+    programs = Programs(given.consumer, memory_api.prepare())
+    problem = arithmetic.receiving_problem(given.consumer.max_message_bytes, given.supervisor.rss_hard_bytes)
+    if problem and not given.allow_overcommit:
+        raise InvalidSettings([problem])
+    if problem:
+        log.warning("overcommitted", extra={"text": problem})
+    outcomes = [outcome.value for outcome in Outcome if outcome is not Outcome.RETURNED]
+    sys.exit(loop.run(given.supervisor, programs, outcomes=outcomes))

@@ -1,0 +1,285 @@
+"""Settings from options and environment: every problem is found at once, and warnings are told apart.
+
+1. An option beats its environment variable, which beats the default. An empty variable counts as unset.
+2. Nothing that is reported holds the value of a URL: it may hold a password.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from consumer import amqp
+from consumer.settings import (
+    MIB,
+    BrokerSettings,
+    ConsumerSettings,
+    MemoryApiSettings,
+    RetrySettings,
+    ScoringSettings,
+)
+from supervisor.cli.options import BY_NAME
+from supervisor.errors import InvalidSettings
+from supervisor.limits import SupervisorSettings
+
+T = TypeVar("T")
+
+HARD_FACTOR = 1.25
+DEADLINE_MARGIN_S = 30.0
+LEASE_MARGIN_S = 60.0
+DRAIN_MARGIN_S = 5.0
+# What writing an outcome may take: statement and lock time limits of the database sessions, and a reconnect
+WRITE_BUDGET_S = 15.0
+SCHEMA_WAIT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """format: text, json, or None for what suits the output."""
+
+    format: str | None
+    level: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings, checked. warnings: sentences for the person who starts the program."""
+
+    supervisor: SupervisorSettings
+    consumer: ConsumerSettings
+    logs: LogSettings
+    allow_overcommit: bool
+    warnings: tuple[str, ...]
+
+
+def read(given: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
+    """Read all settings.
+
+    given: what was said on the command line, by option name (supervisor/cli/options.py).
+    Raises InvalidSettings with every problem at once.
+    """
+    reader = _Reader(given, environ)
+    consumer = _consumer(reader)
+    limits = _supervisor(reader, consumer.memory_api.timeout_s)
+    consumer_with_lease = _lease(reader, consumer, limits)
+    logs = LogSettings(
+        format=reader.choice("log_format", ("text", "json")) or None,
+        level=reader.choice("log_level", ("debug", "info", "warning", "error")),
+    )
+    allow_overcommit = reader.read("allow_overcommit", _switch, default=False)
+    if environ.get("LLM_ANALYSIS_ENABLED", "").lower() in {"1", "true", "yes", "on"}:
+        reader.warnings.append(
+            "LLM_ANALYSIS_ENABLED: this version has no LLM analysis; its defaults are used"
+        )
+    if reader.problems:
+        raise InvalidSettings(reader.problems)
+    return Settings(limits, consumer_with_lease, logs, allow_overcommit, tuple(reader.warnings))
+
+
+def _consumer(reader: "_Reader") -> ConsumerSettings:
+    broker = BrokerSettings(reader.read("rabbitmq_url", _amqp_url, ""), reader.read("queue", _queue, "queue"))
+    return ConsumerSettings(
+        broker=broker,
+        database_url=reader.read("database_url", _database_url, ""),
+        memory_api=MemoryApiSettings(
+            reader.read("memory_api_url", _http_url, ""), reader.read("memory_api_timeout_s", _positive, 60.0)
+        ),
+        max_message_bytes=int(reader.read("max_message_mb", _positive, 64.0) * MIB),
+        skip_bot_types=frozenset(reader.read("skip_bot_types", _words, ())),
+        scoring=ScoringSettings(
+            per_turn=reader.read("score_per_turn", _number, 0.0),
+            per_question=reader.read("score_per_question", _number, 0.0),
+            per_fact=reader.read("score_per_fact", _number, 0.0),
+            emotions=reader.read("score_emotion", _emotions, {}),
+            level_thresholds=reader.read("level_thresholds", _thresholds, (100.0, 500.0)),
+        ),
+        retry=RetrySettings(
+            max_attempts=reader.read("max_attempts", _at_least_one, 5),
+            base_hours=reader.read("retry_base_hours", _positive, 6.0),
+            max_hours=reader.read("retry_max_hours", _positive, 48.0),
+        ),
+    )
+
+
+def _supervisor(reader: "_Reader", time_limits_s: float) -> SupervisorSettings:
+    """time_limits_s: the sum of the time limits in use on one message, the Memory API's today."""
+    budget_mb = reader.read("rss_mb", _positive, 300.0)
+    hard_mb = reader.read("rss_hard_mb", _positive, budget_mb * HARD_FACTOR)
+    if hard_mb < budget_mb:
+        reader.problems.append(
+            f"{BY_NAME['rss_hard_mb'].source}: {hard_mb:g} is below --rss-mb {budget_mb:g}"
+        )
+    deadline_s = reader.read("message_deadline_s", _positive, time_limits_s + DEADLINE_MARGIN_S)
+    if deadline_s < time_limits_s + WRITE_BUDGET_S:
+        reader.problems.append(
+            f"{BY_NAME['message_deadline_s'].source}: {deadline_s:g} s is too short: the time limits in use "
+            f"({time_limits_s:g} s) and {WRITE_BUDGET_S:g} s for writing the outcome must fit into it"
+        )
+    drain_s = reader.read("drain_timeout_s", _not_negative, deadline_s + DRAIN_MARGIN_S)
+    if drain_s < deadline_s:
+        reader.warnings.append(
+            f"{BY_NAME['drain_timeout_s'].source}: {drain_s:g} s is shorter than the message deadline "
+            f"({deadline_s:g} s): a stop may kill children at work; their messages go back to the queue"
+        )
+    return SupervisorSettings(
+        children=reader.read("children", _at_least_one, 8),
+        rss_budget_bytes=int(budget_mb * MIB),
+        rss_hard_bytes=int(hard_mb * MIB),
+        message_deadline_s=deadline_s,
+        write_budget_s=WRITE_BUDGET_S,
+        drain_timeout_s=drain_s,
+        sample_interval_s=reader.read("sample_interval_s", _positive, 0.1),
+        max_messages=reader.read("max_messages", _count, 0),
+        retry_every_s=reader.read("retry_every_s", _not_negative, 300.0),
+        schema_wait_s=SCHEMA_WAIT_S,
+    )
+
+
+def _lease(reader: "_Reader", consumer: ConsumerSettings, limits: SupervisorSettings) -> ConsumerSettings:
+    lease_s = reader.read("lease_s", _positive, limits.message_deadline_s + LEASE_MARGIN_S)
+    if lease_s <= limits.message_deadline_s:
+        reader.problems.append(
+            f"{BY_NAME['lease_s'].source}: {lease_s:g} s is not longer than the message deadline "
+            f"({limits.message_deadline_s:g} s): a claim would be taken from a child at work"
+        )
+    return replace(consumer, lease_s=lease_s)
+
+
+class _Reader:
+    """Looks values up by option name, and collects what is wrong with them."""
+
+    def __init__(self, given: Mapping[str, str], environ: Mapping[str, str]) -> None:
+        self._given = given
+        self._environ = environ
+        self.problems: list[str] = []
+        self.warnings: list[str] = []
+
+    def text(self, name: str) -> str:
+        option = BY_NAME[name]
+        if name in self._given:
+            return self._given[name]
+        return self._environ.get(option.env) or option.default
+
+    def read(self, name: str, parse: Callable[[str], T], default: T) -> T:
+        """Parse one value. An unset one without a default of its own, and an unusable one, give `default`."""
+        text = self.text(name).strip()
+        if not text and not BY_NAME[name].default:
+            return default
+        try:
+            return parse(text)
+        except ValueError as error:
+            self.problems.append(f"{BY_NAME[name].source}: {error}")
+            return default
+
+    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+        text = self.text(name).strip().lower()
+        if text not in choices and (text or BY_NAME[name].default):
+            self.problems.append(f"{BY_NAME[name].source}: must be one of {', '.join(choices)}")
+        return text
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{text!r} is not a number")
+    return number
+
+
+def _positive(text: str) -> float:
+    number = _number(text)
+    if number <= 0:
+        raise ValueError(f"{text} must be more than 0")
+    return number
+
+
+def _not_negative(text: str) -> float:
+    number = _number(text)
+    if number < 0:
+        raise ValueError(f"{text} must not be negative")
+    return number
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise ValueError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)
+
+
+def _at_least_one(text: str) -> int:
+    number = _count(text)
+    if number < 1:
+        raise ValueError("must be at least 1")
+    return number
+
+
+def _switch(text: str) -> bool:
+    if text.lower() in {"on", "true", "yes", "1"}:
+        return True
+    if text.lower() in {"off", "false", "no", "0"}:
+        return False
+    raise ValueError("must be on or off")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _emotions(text: str) -> Mapping[str, float]:
+    points = {}
+    for word in _words(text):
+        name, equals, value = word.partition("=")
+        if not name or not equals:
+            raise ValueError(f"{word!r} is not of the form emotion=points")
+        points[name.strip()] = _number(value)
+    return MappingProxyType(points)
+
+
+def _thresholds(text: str) -> tuple[float, float]:
+    numbers = [_number(word) for word in _words(text)]
+    if len(numbers) != 2 or not numbers[0] < numbers[1]:
+        raise ValueError("must be two rising numbers, such as 100,500")
+    return numbers[0], numbers[1]
+
+
+def _queue(text: str) -> str:
+    # AMQP's short strings: 255 bytes; ".dead" must fit behind the name
+    if not 0 < len(text.encode()) <= 250:
+        raise ValueError("must have 1 to 250 bytes")
+    return text
+
+
+def _amqp_url(text: str) -> str:
+    if urlsplit(text).scheme not in {"amqp", "amqps"}:
+        raise ValueError("is no amqp:// or amqps:// URL")
+    try:
+        amqp.parameters(BrokerSettings(text, ""), "")
+    except Exception:  # noqa: BLE001 (pika raises what its parser meets; the text may hold the password)
+        raise ValueError("is a URL that cannot be read") from None
+    return text
+
+
+def _database_url(text: str) -> str:
+    try:
+        conninfo_to_dict(text)
+    except psycopg.ProgrammingError:  # libpq quotes the URL, password included
+        raise ValueError("is no URL or connection string that libpq can read") from None
+    return text
+
+
+def _http_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("is no http:// or https:// URL")
+    return text
