@@ -1,0 +1,51 @@
+"""Whose fault a death was: the message's, our own doing, or nobody's that we know.
+
+A message is blamed only for what it can have caused: our kill for the hard budget or its deadline, a crash signal,
+an exit code that no child chooses, a kill by the kernel's OOM killer that its counter shows. A SIGKILL that nothing
+explains is a stranger's.
+"""
+
+import signal
+from dataclasses import dataclass
+
+from supervisor.events import Cause
+from supervisor.lifecycle import EXIT_BOOT, EXIT_DONE
+
+CRASHES = frozenset(
+    int(number) for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended: an exit code or a signal, the other is None."""
+
+    code: int | None
+    signal: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why a child ended, and whether the message in its hands is to blame."""
+
+    cause: Cause
+    blamed: bool
+
+
+def judge(end: Exit, *, ours: Verdict | None, killed_by_us: bool, oom_killed: bool) -> Verdict:
+    """Name the cause of a death.
+
+    ours: why we were ending this child, if we were. killed_by_us: whether a SIGKILL of ours was on its way.
+    oom_killed: whether the OOM killer's counter has risen.
+    """
+    if end.signal is not None:
+        if end.signal in CRASHES:
+            return Verdict(Cause.CRASHED, blamed=True)
+        if end.signal != signal.SIGKILL:
+            return Verdict(ours.cause if ours else Cause.KILLED, blamed=False)
+        if killed_by_us and ours is not None:
+            return ours
+        return Verdict(Cause.OOM_KILLED, blamed=True) if oom_killed else Verdict(Cause.KILLED, blamed=False)
+    if end.code == EXIT_DONE:
+        return Verdict(ours.cause if ours else Cause.KILLED, blamed=False)
+    return Verdict(Cause.CRASHED, blamed=end.code != EXIT_BOOT)

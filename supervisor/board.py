@@ -1,0 +1,205 @@
+"""The shared pages on which each child says where it stands: written by the child, read by the supervisor.
+
+One page to a slot, in an anonymous shared mapping made before the first fork. A page holds an index byte and two
+records; a report fills the record that the index does not name and then flips the index, one byte. A child killed
+at any instant thus leaves one whole record, so no event's id ever stands beside another's epoch. There is no lock
+for it to take with it. A reader of a *living* child may lose a race with two quick reports: a checksum in the
+record shows that, and it reads again.
+
+The page outlives the child: what was in hand is read after the death. Counters live in the record too, are carried
+from one generation to the next, and so never disagree with it.
+"""
+
+import mmap
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from supervisor.lifecycle import Phase
+from supervisor.reading import SlotView
+
+PAGE_BYTES = 4096
+FIRST_RECORD = 64
+SPARE_SLOTS = 32
+"""Slots beyond the children at start, for those that TTIN adds: the mapping cannot grow after the first fork."""
+
+CONVERSATION_ID_BYTES = 1020
+CLAIMED_BY_BYTES = 200
+NOTE_BYTES = 200
+FIELDS = struct.Struct(
+    "<QQ"  # sequence, generation
+    "BBHHH"  # phase, flags, lengths of the three texts
+    "dddd"  # phase_since, heartbeat, message_since, waited_s
+    "qqQI"  # event_id, epoch, body_bytes, body_crc32
+    "QQ"  # messages, resting_rss_bytes
+    f"{CONVERSATION_ID_BYTES}s{CLAIMED_BY_BYTES}s{NOTE_BYTES}s"
+)
+CHECKSUM = struct.Struct("<I")
+SEQUENCE = struct.Struct("<Q")
+IN_HAND, NAMED, CLAIMED = 1, 2, 4
+
+RECORD_BYTES = (PAGE_BYTES - FIRST_RECORD) // 2
+MOST_COUNTERS = (RECORD_BYTES - FIELDS.size - CHECKSUM.size) // 8
+READ_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A view with its counters, as the page holds them."""
+
+    view: SlotView
+    counters: tuple[int, ...]
+
+
+class Board:
+    """The pages of all slots. Make it in the parent before the first fork.
+
+    capacity: slots. outcomes: names of the counters, at most MOST_COUNTERS; raises ValueError beyond.
+    """
+
+    def __init__(self, capacity: int, outcomes: Sequence[str]) -> None:
+        if len(outcomes) > MOST_COUNTERS:
+            raise ValueError(f"{len(outcomes)} outcomes, at most {MOST_COUNTERS}")
+        self.capacity = capacity
+        self.outcomes = tuple(outcomes)
+        self._counters = struct.Struct(f"<{len(outcomes)}Q")
+        self._pages = mmap.mmap(-1, capacity * PAGE_BYTES)
+        self._read: dict[int, tuple[int, Record]] = {}
+        blank = Record(SlotView(0, Phase.STOPPING, 0.0, 0.0), (0,) * len(outcomes))
+        for slot in range(capacity):
+            self.write(slot, blank)
+
+    def open(self, slot: int, generation: int, now: float) -> None:
+        """Begin a new child's life on the page: its counters stay. Only while the slot has no child."""
+        view = SlotView(generation, Phase.BOOTING, now, now)
+        self.write(slot, Record(view, self.record(slot).counters))
+
+    def write(self, slot: int, record: Record) -> None:
+        """Replace the record. Only one process may write to a slot at a time: its child, or the parent without one."""
+        page = slot * PAGE_BYTES
+        current = self._pages[page]
+        sequence = SEQUENCE.unpack_from(self._pages, _offset(page, current))[0] + 1
+        body = _pack(record.view, sequence) + self._counters.pack(*record.counters)
+        other = 1 - current
+        start = _offset(page, other)
+        self._pages[start : start + len(body) + CHECKSUM.size] = body + CHECKSUM.pack(zlib.crc32(body))
+        self._pages[page] = other
+
+    def view(self, slot: int) -> SlotView:
+        """Return what the child last said."""
+        return self.record(slot).view
+
+    def record(self, slot: int) -> Record:
+        """Return the record; while a busy writer wins every race, the one read before."""
+        page = slot * PAGE_BYTES
+        size = FIELDS.size + self._counters.size
+        known = self._read.get(slot)
+        for _ in range(READ_TRIES):
+            start = _offset(page, self._pages[page])
+            sequence = SEQUENCE.unpack_from(self._pages, start)[0]
+            if known is not None and known[0] == sequence:
+                return known[1]
+            raw = self._pages[start : start + size + CHECKSUM.size]
+            body = raw[:size]
+            if CHECKSUM.unpack_from(raw, size)[0] == zlib.crc32(body):
+                record = Record(_unpack(body), self._counters.unpack_from(body, FIELDS.size))
+                self._read[slot] = SEQUENCE.unpack_from(body)[0], record
+                return record
+        if known is None:
+            raise RuntimeError(f"page {slot} holds no record")
+        return known[1]
+
+    def totals(self) -> dict[str, int]:
+        """Return each outcome's count over all slots, since the start."""
+        records = [self.record(slot) for slot in range(self.capacity)]
+        return {name: sum(r.counters[i] for r in records) for i, name in enumerate(self.outcomes)}
+
+    def close(self) -> None:
+        """Give the pages back."""
+        self._pages.close()
+
+
+def _offset(page: int, index: int) -> int:
+    return page + FIRST_RECORD + index * RECORD_BYTES
+
+
+def _pack(view: SlotView, sequence: int) -> bytes:
+    conversation = _text(view.conversation_id or "", CONVERSATION_ID_BYTES)
+    claimed_by = _text(view.claimed_by or "", CLAIMED_BY_BYTES)
+    note = _text(view.note, NOTE_BYTES)
+    flags = (
+        (IN_HAND if view.message_since is not None else 0)
+        | (NAMED if view.conversation_id is not None else 0)
+        | (CLAIMED if view.claimed_by is not None else 0)
+    )
+    return FIELDS.pack(
+        sequence,
+        view.generation,
+        view.phase,
+        flags,
+        len(conversation),
+        len(claimed_by),
+        len(note),
+        view.phase_since,
+        view.heartbeat,
+        view.message_since or 0.0,
+        view.waited_s,
+        view.event_id,
+        view.epoch,
+        view.body_bytes,
+        view.body_crc32,
+        view.messages,
+        view.resting_rss_bytes,
+        conversation,
+        claimed_by,
+        note,
+    )
+
+
+def _unpack(body: bytes) -> SlotView:
+    (
+        _sequence,
+        generation,
+        phase,
+        flags,
+        conversation_size,
+        claimed_size,
+        note_size,
+        phase_since,
+        heartbeat,
+        message_since,
+        waited_s,
+        event_id,
+        epoch,
+        body_bytes,
+        body_crc32,
+        messages,
+        resting,
+        conversation,
+        claimed_by,
+        note,
+    ) = FIELDS.unpack_from(body)
+    return SlotView(
+        generation=generation,
+        phase=Phase(phase),
+        phase_since=phase_since,
+        heartbeat=heartbeat,
+        message_since=message_since if flags & IN_HAND else None,
+        waited_s=waited_s,
+        conversation_id=conversation[:conversation_size].decode() if flags & NAMED else None,
+        claimed_by=claimed_by[:claimed_size].decode() if flags & CLAIMED else None,
+        event_id=event_id,
+        epoch=epoch,
+        body_bytes=body_bytes,
+        body_crc32=body_crc32,
+        note=note[:note_size].decode(),
+        messages=messages,
+        resting_rss_bytes=resting,
+    )
+
+
+def _text(text: str, most: int) -> bytes:
+    """Encode, cut between characters to at most so many bytes."""
+    raw = text.encode("utf-8", "replace")
+    return raw if len(raw) <= most else raw[:most].decode("utf-8", "ignore").encode()

@@ -1,0 +1,28 @@
+"""Short jobs in a forked process of their own: what touches the database, so that the parent never does."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(Enum):
+    """JANITOR writes accounts of the dead; RETRY makes one retry pass."""
+
+    JANITOR = "janitor"
+    RETRY = "retry"
+
+
+LIMITS_S = {Kind.JANITOR: 3.0, Kind.RETRY: 120.0}
+"""An errand older than this is killed; what it did not finish is done by the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """An errand under way."""
+
+    kind: Kind
+    pid: int
+    started_at: float
+
+    def ends_by(self) -> float:
+        """Return when it will have had its time."""
+        return self.started_at + LIMITS_S[self.kind]

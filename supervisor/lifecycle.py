@@ -1,0 +1,102 @@
+"""The life of a child, told twice: by the child as a phase, by its supervisor as a state.
+
+A *phase* is what the child says of itself on the board; it may say anything at any time. A *state* is what the
+supervisor has done with the child, and moves only along TRANSITIONS:
+
+    BOOTING ──> READY ──> DRAINING
+       │          │  ▲        │  ▲
+       │          ▼  │        ▼  │  (thawed: it had begun to write its outcome)
+       └──────> FREEZING <────┘──┘
+                  │
+                  ▼
+                FROZEN ──> KILLED          every state ──> KILLED, and every state ends with the reaping
+
+FREEZING is a SIGSTOP on its way: the child may still run a moment, so its board is read only in FROZEN.
+"""
+
+from enum import Enum, IntEnum
+
+
+class Phase(IntEnum):
+    """Where a child stands, in its own words. The numbers are what the board holds."""
+
+    BOOTING = 0
+    WAITING_DATABASE = 1
+    WAITING_BROKER = 2
+    WAITING_SCHEMA = 3
+    IDLE = 4
+    RECEIVED = 5
+    CLAIMING = 6
+    READING = 7
+    HOLDING = 8
+    CALLING = 9
+    WRITING = 10
+    ACKING = 11
+    STOPPING = 12
+
+
+WAITING = frozenset({Phase.WAITING_DATABASE, Phase.WAITING_BROKER, Phase.WAITING_SCHEMA})
+UNCOUNTED = WAITING | {Phase.HOLDING}
+"""Phases whose time no message answers for."""
+
+LOCKING = frozenset({Phase.WRITING, Phase.ACKING})
+"""Phases in which row locks may be held: a child frozen here would make its janitor wait for it."""
+
+BRIEF = LOCKING | {Phase.CLAIMING}
+"""Phases that must pass within the write budget, whatever the message."""
+
+WORKING = frozenset(
+    {
+        Phase.IDLE,
+        Phase.RECEIVED,
+        Phase.CLAIMING,
+        Phase.READING,
+        Phase.HOLDING,
+        Phase.CALLING,
+        Phase.WRITING,
+        Phase.ACKING,
+    }
+)
+"""Phases that only a child past its boot can be in."""
+
+
+class State(Enum):
+    """Where a child stands, by what its supervisor has done with it."""
+
+    BOOTING = "booting"
+    READY = "ready"
+    DRAINING = "draining"
+    FREEZING = "freezing"
+    FROZEN = "frozen"
+    KILLED = "killed"
+
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.BOOTING: frozenset({State.READY, State.DRAINING, State.FREEZING, State.KILLED}),
+    State.READY: frozenset({State.DRAINING, State.FREEZING, State.KILLED}),
+    State.DRAINING: frozenset({State.FREEZING, State.KILLED}),
+    State.FREEZING: frozenset({State.READY, State.DRAINING, State.FROZEN, State.KILLED}),
+    State.FROZEN: frozenset({State.KILLED}),
+    State.KILLED: frozenset(),
+}
+
+
+class ImpossibleStepError(Exception):
+    """A child was asked to take a step that its state does not know: a fault of this program."""
+
+
+def step(state: State, to: State) -> State:
+    """Move from one state to the next. Raises ImpossibleStepError when the table has no such step."""
+    if to not in TRANSITIONS[state]:
+        raise ImpossibleStepError(f"{state.value} -> {to.value}")
+    return to
+
+
+EXIT_DONE = 0
+"""Drained, or asked to stop."""
+
+EXIT_FAILED = 1
+"""An error that the child did not expect."""
+
+EXIT_BOOT = 3
+"""The child could not start; no message is to blame."""

@@ -1,0 +1,407 @@
+"""The supervisor's loop: wait, gather facts, decide, act.
+
+One thread, no connection, no work of its own. Everything that chooses is in `policy`; this module knows when to
+look and how to carry out.
+"""
+
+import contextlib
+import logging
+import os
+import random
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Self, assert_never
+
+import psutil
+
+from supervisor import blame, budget, events, logs, memory, policy, process, snapshot
+from supervisor.blame import Verdict
+from supervisor.board import SPARE_SLOTS, Board
+from supervisor.errands import Errand, Kind
+from supervisor.events import Event
+from supervisor.lifecycle import EXIT_DONE, State
+from supervisor.limits import MB, SupervisorSettings
+from supervisor.memory import OomKills, Resident
+from supervisor.programs import Programs
+from supervisor.reading import Reading
+from supervisor.roster import Child, Roster, account
+from supervisor.seat import Seat
+from supervisor.signals import Signals
+
+log = logging.getLogger("friendship.supervisor")
+
+EARLIER = 0.25
+"""A reading may be taken so much of its pause too early: children are then read together, in one turn for all."""
+
+
+def run(settings: SupervisorSettings, programs: Programs, *, outcomes: Sequence[str]) -> int:
+    """Keep the children running, in the foreground, until told to stop; return the exit code (0, 1 or 2).
+
+    outcomes: the names under which children count what they settle. Call from the main thread of a process without
+    others: children die with the thread that forked them.
+    """
+    with Signals() as signals, contextlib.closing(Board(settings.children + SPARE_SLOTS, outcomes)) as board:
+        memory.prepare()
+        with Loop(settings, programs, signals, board) as loop:
+            return loop.run()
+
+
+class Watched:
+    """The descriptors of one process of ours, closed together."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.pidfd = process.watch(pid)
+        self.resident: Resident | None = None
+        self.due_at = 0.0
+
+    def close(self) -> None:
+        os.close(self.pidfd)
+        if self.resident is not None:
+            self.resident.close()
+
+
+class Loop:
+    """The shell around the decisions: descriptors, signals, forks."""
+
+    def __init__(
+        self, settings: SupervisorSettings, programs: Programs, signals: Signals, board: Board
+    ) -> None:
+        self.settings = settings
+        self.programs = programs
+        self.signals = signals
+        self.board = board
+        self.now = time.monotonic()
+        self.roster = Roster(settings.children, self.now)
+        self.roster.retry_at = self.now + settings.retry_every_s
+        self.readings: dict[int, Reading] = {}
+        self.watched: dict[int, Watched] = {}
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(signals.fd, selectors.EVENT_READ)
+        self.oom_kills = OomKills()
+        self.host = socket.gethostname()
+        self.rng = random.Random()  # noqa: S311 - spreads restarts, keeps no secret
+        self.exit_code: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave no process behind, whatever ended the loop."""
+        for watched in self.watched.values():
+            process.send(watched.pidfd, signal.SIGKILL)
+        for watched in self.watched.values():
+            os.waitid(os.P_PIDFD, watched.pidfd, os.WEXITED)
+            watched.close()
+        self.watched.clear()
+        self.selector.close()
+
+    def run(self) -> int:
+        """Turn until there is an exit code."""
+        self._tell(
+            events.SupervisorStarted(
+                pid=os.getpid(),
+                children=self.settings.children,
+                rss_budget_mb=self.settings.rss_budget_bytes // MB,
+                rss_hard_mb=self.settings.rss_hard_bytes // MB,
+            )
+        )
+        due = self.now
+        while self.exit_code is None:
+            self._wait(due)
+            due = self._turn()
+        self._tell(events.Stopped(self.exit_code, round(self.now - self.roster.started_at, 3)))
+        return self.exit_code
+
+    # --- wait
+
+    def _wait(self, due: float) -> None:
+        """Sleep until something happens, or the due time; then read the clock, once for the whole turn."""
+        self.selector.select(max(0.0, due - time.monotonic()))
+        self.now = time.monotonic()
+
+    def _turn(self) -> float:
+        """Gather, decide, act; return when to turn again at the latest."""
+        self._hear()
+        self._reap()
+        self._look()
+        actions = policy.decide(self.roster, self.readings, self.now, self.settings)
+        for action in actions:
+            self._act(action)
+        if actions:
+            return self.now
+        samples = (self.watched[child.pid].due_at for child in self.roster.children() if _grows(child))
+        due = policy.next_due(self.roster, self.readings, self.now, self.settings)
+        return min(due, min(samples, default=due))
+
+    # --- gather
+
+    def _hear(self) -> None:
+        for number in self.signals.take():
+            match number:
+                case signal.SIGTERM | signal.SIGINT | signal.SIGQUIT:
+                    self._stop(at_once=number == signal.SIGQUIT or self.roster.stop is not None)
+                case signal.SIGHUP:
+                    self._tell(events.Reloading(self.roster.reload()))
+                case signal.SIGTTIN:
+                    self._resize(+1)
+                case signal.SIGTTOU:
+                    self._resize(-1)
+                case signal.SIGUSR1:
+                    self._show()
+                case _:
+                    pass
+
+    def _stop(self, *, at_once: bool) -> None:
+        self.roster.stopping(self.now, at_once=at_once)
+        how = "at once" if at_once else "drain"
+        self._tell(events.Stopping(how, sum(1 for _ in self.roster.children())))
+
+    def _resize(self, by: int) -> None:
+        most = min(self.board.capacity, self.settings.children_max or self.board.capacity)
+        target = self.roster.target + by
+        if target < 1:
+            self._tell(events.ResizeRefused(self.roster.target, "one child is the least"))
+        elif target > most and by > 0:
+            self._tell(events.ResizeRefused(self.roster.target, "no more fit"))
+        else:
+            self.roster.resize(target)
+            self._tell(events.Resized(target))
+
+    def _show(self) -> None:
+        for child in self.status()["children"]:
+            log.info("child_status", extra=child)
+
+    def status(self) -> dict[str, Any]:
+        """Return the standing of now, as CONTRACT's /status shows it."""
+        return snapshot.status(
+            self.roster,
+            self.readings,
+            self.now,
+            self.settings,
+            pid=os.getpid(),
+            outcomes=self.board.totals(),
+        )
+
+    def _reap(self) -> None:
+        oom_killed: bool | None = None
+        for child in list(self.roster.children()):
+            end = process.reap(self.watched[child.pid].pidfd)
+            if end is None:
+                continue
+            if end.signal == signal.SIGKILL and child.state is not State.KILLED and oom_killed is None:
+                oom_killed = self.oom_kills.rose()
+            verdict = blame.judge(
+                end,
+                ours=child.ending,
+                killed_by_us=child.state is State.KILLED,
+                oom_killed=bool(oom_killed),
+            )
+            self._bury(child, end, verdict)
+        for errand in list(self.roster.errands.values()):
+            end = process.reap(self.watched[errand.pid].pidfd)
+            if end is not None:
+                self._errand_done(errand, succeeded=end.code == EXIT_DONE)
+        process.reap_strangers(self.watched)
+
+    def _bury(self, child: Child, end: blame.Exit, verdict: Verdict) -> None:
+        self._unwatch(child.pid)
+        last = self.readings.pop(child.slot, None)
+        reading = Reading(self.board.view(child.slot), last.rss_bytes if last else None)
+        self._tell(
+            *self.roster.reaped(
+                child.slot,
+                end,
+                verdict,
+                reading,
+                now=self.now,
+                died_at=datetime.now(UTC),
+                host=self.host,
+                jitter=self.rng.random(),
+            )
+        )
+
+    def _errand_done(self, errand: Errand, *, succeeded: bool) -> None:
+        self._unwatch(errand.pid)
+        del self.roster.errands[errand.pid]
+        match errand.kind:
+            case Kind.RETRY:
+                self.roster.retry_at = self.now + self.settings.retry_every_s
+            case Kind.JANITOR if succeeded:
+                for death in self.roster.accounts.written():
+                    self._tell(
+                        events.AccountWritten(
+                            death.slot, death.pid, death.cause, death.blamed, death.conversation_id
+                        )
+                    )
+            case Kind.JANITOR:
+                self._account_failed()
+            case _:
+                assert_never(errand.kind)
+
+    def _account_failed(self) -> None:
+        pause = self.roster.accounts.failed(self.now, self.rng.random())
+        self._tell(events.AccountDelayed(len(self.roster.accounts.waiting), round(pause, 3)))
+
+    def _look(self) -> None:
+        """Read every board page, and the memory of every child whose reading is due."""
+        for child in self.roster.children():
+            watched = self.watched[child.pid]
+            if child.state is State.FREEZING and not child.stopped and process.stands_still(watched.pidfd):
+                self.roster.stopped(child.slot)
+            last = self.readings.get(child.slot)
+            rss = last.rss_bytes if last else None
+            pause = budget.pause_s(rss, self.settings)
+            if self.now >= watched.due_at - EARLIER * pause and watched.resident is not None:
+                rss = watched.resident.read(dense=pause < self.settings.sample_interval_s)
+                watched.due_at = self.now + budget.pause_s(rss, self.settings)
+            self.readings[child.slot] = Reading(self.board.view(child.slot), rss)
+        self._tell(*self.roster.observe(self.readings, self.now))
+
+    # --- act
+
+    def _act(self, action: policy.Action) -> None:  # noqa: C901 - one case to an action
+        match action:
+            case policy.Fork(slot):
+                self._fork_child(slot)
+            case policy.Drain(slot, verdict):
+                child = self._signal(slot, signal.SIGTERM)
+                self.roster.draining(slot, verdict, self.now)
+                self._tell(events.ChildDraining(slot, child.pid, verdict.cause, self._rss_mb(slot)))
+            case policy.Freeze(slot, verdict):
+                child = self._signal(slot, signal.SIGSTOP)
+                self.roster.freezing(slot, verdict, self.now)
+                self._tell(events.ChildFrozen(slot, child.pid, verdict.cause, *self._at_hand(slot)))
+            case policy.Thaw(slot):
+                child = self._signal(slot, signal.SIGCONT)
+                self.roster.thawed(slot, self.now)
+                self._tell(events.ChildThawed(slot, child.pid))
+            case policy.Settle(slot):
+                child = self.roster.child(slot)
+                verdict = child.ending or policy.STUCK
+                reading = Reading(self.board.view(slot), self.readings[slot].rss_bytes)
+                at = datetime.now(UTC)
+                death = account(child, reading, verdict, None, died_at=at, host=self.host)
+                self.roster.settling(slot, death, self.now)
+            case policy.Kill(slot, verdict):
+                child = self._signal(slot, signal.SIGKILL)
+                self.roster.killed(slot, verdict, self.now)
+                self._tell(events.ChildKilled(slot, child.pid, verdict.cause, *self._at_hand(slot)))
+            case policy.Send(kind):
+                self._send(kind)
+            case policy.Recall(pid):
+                process.send(self.watched[pid].pidfd, signal.SIGKILL)
+            case policy.GiveUp(code, why):
+                self._tell(events.GivingUp(code, why))
+                self.roster.stopping(self.now, at_once=True, exit_code=code)
+            case policy.Exit(code):
+                self._leave(code)
+            case _:
+                assert_never(action)
+
+    def _fork_child(self, slot: int) -> None:
+        generation = self.roster.slots[slot].generation + 1
+        self.board.open(slot, generation, self.now)
+        watched = self._fork(f"child {slot}", partial(self._be_child, slot))
+        if watched is None:
+            self.roster.fork_failed(slot, self.now, self.rng.random())
+            return
+        with contextlib.suppress(OSError, psutil.Error):
+            watched.resident = Resident(watched.pid)
+        limit = policy.stagger(self.settings.max_messages, self.rng.random())
+        child = self.roster.forked(slot, watched.pid, self.now, limit)
+        self._tell(events.ChildForked(slot, child.pid, child.generation))
+
+    def _send(self, kind: Kind) -> None:
+        match kind:
+            case Kind.JANITOR:
+                work: Callable[[], None] = partial(self.programs.settle, self.roster.accounts.hand_out())
+            case Kind.RETRY:
+                work = self.programs.retry
+            case _:
+                assert_never(kind)
+        watched = self._fork(kind.value, partial(self._be_errand, kind, work))
+        if watched is not None:
+            self.roster.errands[watched.pid] = Errand(kind, watched.pid, self.now)
+        elif kind is Kind.JANITOR:
+            self._account_failed()
+        else:
+            self.roster.retry_at = self.now + self.settings.retry_every_s
+
+    def _leave(self, code: int) -> None:
+        unwritten = self.roster.accounts.waiting
+        if unwritten:
+            names = " ".join(death.conversation_id for death in unwritten)
+            self._tell(events.AccountsLost(len(unwritten), names))
+        self.exit_code = code
+
+    def _fork(self, what: str, body: Callable[[], int]) -> Watched | None:
+        try:
+            watched = Watched(process.fork(body))
+        except OSError as error:
+            self._tell(events.ForkFailed(what, error.strerror or type(error).__name__))
+            return None
+        self.watched[watched.pid] = watched
+        self.selector.register(watched.pidfd, selectors.EVENT_READ)
+        return watched
+
+    def _unwatch(self, pid: int) -> None:
+        watched = self.watched.pop(pid)
+        self.selector.unregister(watched.pidfd)
+        watched.close()
+
+    def _signal(self, slot: int, number: signal.Signals) -> Child:
+        child = self.roster.child(slot)
+        process.send(self.watched[child.pid].pidfd, number)
+        return child
+
+    # --- in the forked process
+
+    def _be_child(self, slot: int) -> int:
+        seat = Seat(self.board, slot)
+        self._let_go()
+        process.heed(seat.ask_to_stop)
+        process.settle_in(f"child {slot}", expendable=True)
+        process.unblock()
+        code = self.programs.child(seat)
+        seat.stopping()
+        return code
+
+    def _be_errand(self, kind: Kind, work: Callable[[], None]) -> int:
+        self._let_go()
+        process.heed(None)
+        process.settle_in(kind.value, expendable=False)
+        process.unblock()
+        work()
+        return EXIT_DONE
+
+    def _let_go(self) -> None:
+        """Close what is the parent's. Its objects stay referenced from frames below: nothing closes twice."""
+        self.signals.forget()
+        self.selector.close()
+        for watched in self.watched.values():
+            watched.close()
+
+    # --- tell
+
+    def _at_hand(self, slot: int) -> tuple[int | None, str | None]:
+        reading = self.readings.get(slot)
+        return self._rss_mb(slot), reading.view.conversation_id if reading else None
+
+    def _rss_mb(self, slot: int) -> int | None:
+        reading = self.readings.get(slot)
+        return None if reading is None or reading.rss_bytes is None else reading.rss_bytes // MB
+
+    def _tell(self, *told: Event) -> None:
+        for event in told:
+            log.log(event.level, logs.name(event), extra=asdict(event))
+
+
+def _grows(child: Child) -> bool:
+    return child.state not in {State.FROZEN, State.KILLED}

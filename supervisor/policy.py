@@ -1,0 +1,327 @@
+"""What to do next: a function from the book, the readings and the time to a list of actions.
+
+For one child, the first rule that speaks wins:
+
+ 1. One that was killed is only waited for.
+ 2. One that stands still is killed once its account is written, or FREEZE_S after it was told to stand still. Found in
+    the middle of a write, or with nothing in hand any more and only late, it is let go on.
+ 3. An end at once kills it.
+ 4. Near the hard budget it is frozen, its message settled, then killed. While it writes or acknowledges it is never
+    frozen but killed, and only at the very last. With no claim in hand there is nothing to settle: it is killed.
+ 5. Past the message deadline likewise, and blamed; while it writes or acknowledges rule 6 speaks instead.
+ 6. Longer than the write budget in one claim, write or acknowledgement, it is killed, unblamed.
+ 7. Longer than BOOT_S in its boot, it is killed; waiting for a server is no boot.
+ 8. Draining for longer than a message may take, it is ended as in rule 5, unblamed; at a stop the drain time-out kills.
+ 9. When the supervisor stops, or the slot is no longer wanted, it is drained.
+
+Then, over all children:
+
+10. Not while stopping, and one at a time until the successor is ready: replace by choice the child that is over the
+    soft budget (largest first), has had its messages, or is to be reloaded. A child that settled nothing yet is never
+    replaced for its size: with a budget set too low that would be a storm of restarts.
+11. Not while stopping: fill one empty slot whose backoff is over. One a turn, so that readings stay dense meanwhile.
+12. Accounts that are due get a janitor, the retry pass its process, an errand past its time a kill.
+13. Give up when no slot can boot, or the schema stays too old. Exit when stopping, with no child left, and every
+    account written or LAST_JANITOR_S gone.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from supervisor import budget
+from supervisor.blame import Verdict
+from supervisor.budget import Level
+from supervisor.errands import Kind
+from supervisor.events import Cause
+from supervisor.lifecycle import BRIEF, LOCKING, WAITING, Phase, State
+from supervisor.limits import SupervisorSettings
+from supervisor.reading import Reading, SlotView
+from supervisor.roster import CRASH_LOOP, Child, Roster, Slot
+
+FREEZE_S = 2.0
+BOOT_S = 30.0
+LAST_JANITOR_S = 2.0
+BOOT_WATCH_S = 2.0
+BOOT_PAUSE_S = 0.02
+"""A child younger than BOOT_WATCH_S is looked at this often: it is usually ready within a moment."""
+LONGEST_PAUSE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    slot: int
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    slot: int
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Thaw:
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Take the account of a child that stands still."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    slot: int
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Fork an errand."""
+
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Kill an errand that has had its time."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    exit_code: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    exit_code: int
+
+
+Action = Fork | Drain | Freeze | Thaw | Settle | Kill | Send | Recall | GiveUp | Exit
+
+SHUTDOWN = Verdict(Cause.SHUTDOWN, blamed=False)
+FEWER = Verdict(Cause.FEWER, blamed=False)
+OVERWEIGHT = Verdict(Cause.RSS_HARD, blamed=True)
+LATE = Verdict(Cause.DEADLINE, blamed=True)
+STUCK = Verdict(Cause.DEADLINE, blamed=False)
+
+
+def decide(
+    roster: Roster, readings: Mapping[int, Reading], now: float, settings: SupervisorSettings
+) -> list[Action]:
+    """Choose this turn's actions; nothing is changed. Rules in the module's docstring."""
+    actions: list[Action] = []
+    for child in roster.children():
+        action = _for_child(child, _reading(child, readings), roster, now, settings)
+        if action is not None:
+            actions.append(action)
+    actions.extend(_by_choice(roster, readings, settings))
+    actions.extend(_errands(roster, now, settings))
+    actions.extend(_ending(roster, readings, now, settings))
+    if not any(isinstance(action, GiveUp) for action in actions):
+        actions.extend(_refill(roster, now))
+    return actions
+
+
+def next_due(
+    roster: Roster, readings: Mapping[int, Reading], now: float, settings: SupervisorSettings
+) -> float:
+    """Return when `decide` may have something new to say by the passing of time alone (monotonic seconds)."""
+    dues = _dues(roster, readings, now, settings)
+    return min((due for due in dues if due > now), default=now + LONGEST_PAUSE_S)
+
+
+def stagger(max_messages: int, draw: float) -> int:
+    """Return one child's own limit, 80 to 100 % of the common one: children forked together do not end together.
+
+    draw: from [0, 1). 0 stays 0, which is never.
+    """
+    return math.ceil(max_messages * (1.0 - 0.2 * draw))
+
+
+def _reading(child: Child, readings: Mapping[int, Reading]) -> Reading | None:
+    reading = readings.get(child.slot)
+    return reading if reading is not None and reading.view.generation == child.generation else None
+
+
+def _for_child(  # noqa: PLR0911, C901 - one return to a rule
+    child: Child, reading: Reading | None, roster: Roster, now: float, settings: SupervisorSettings
+) -> Action | None:
+    if child.state is State.KILLED:
+        return None
+    if child.state in {State.FREEZING, State.FROZEN}:
+        return _still(child, reading, roster, now, settings)
+    if roster.stop is not None and roster.stop.at_once:
+        return Kill(child.slot, SHUTDOWN)
+    if reading is not None:
+        view = reading.view
+        level = budget.judge(reading.rss_bytes, settings)
+        if level is Level.LAST or (level is Level.STOP and view.phase not in LOCKING):
+            return _end(child, view, OVERWEIGHT)
+        if view.phase in BRIEF and view.phase_age_s(now) > settings.write_budget_s:
+            return Kill(child.slot, STUCK)
+        if view.worked_s(now) > settings.message_deadline_s and view.phase not in LOCKING:
+            return _end(child, view, LATE)
+        if view.phase is Phase.BOOTING and view.phase_age_s(now) > BOOT_S:
+            return Kill(child.slot, STUCK)
+    if child.state is State.DRAINING:
+        return _drained_too_long(child, reading, roster, now, settings)
+    if roster.stop is not None:
+        return Drain(child.slot, SHUTDOWN)
+    if child.slot >= roster.target:
+        return Drain(child.slot, FEWER)
+    return None
+
+
+def _end(child: Child, view: SlotView, verdict: Verdict) -> Action:
+    if view.claims and view.phase not in LOCKING:
+        return Freeze(child.slot, verdict)
+    return Kill(child.slot, verdict)
+
+
+def _still(  # noqa: PLR0911 - one return to a rule
+    child: Child, reading: Reading | None, roster: Roster, now: float, settings: SupervisorSettings
+) -> Action | None:
+    verdict = child.ending or STUCK
+    if now - child.since >= FREEZE_S or (roster.stop is not None and roster.stop.at_once):
+        return Kill(child.slot, verdict)
+    if child.state is State.FROZEN:
+        return None if roster.accounts.holds(child.pid) else Kill(child.slot, verdict)
+    if not child.stopped or reading is None:
+        return None
+    if budget.judge(reading.rss_bytes, settings) is Level.LAST and reading.view.phase in LOCKING:
+        return Kill(child.slot, verdict)
+    if reading.view.phase in LOCKING:
+        return Thaw(child.slot)
+    if reading.view.claims:
+        return Settle(child.slot)
+    return Kill(child.slot, verdict) if verdict.cause is Cause.RSS_HARD else Thaw(child.slot)
+
+
+def _drained_too_long(
+    child: Child, reading: Reading | None, roster: Roster, now: float, settings: SupervisorSettings
+) -> Action | None:
+    if roster.stop is not None:
+        return Kill(child.slot, SHUTDOWN) if now - roster.stop.since >= settings.drain_timeout_s else None
+    if now - child.since <= settings.message_deadline_s + settings.write_budget_s:
+        return None
+    return _end(child, reading.view, STUCK) if reading is not None else Kill(child.slot, STUCK)
+
+
+def _by_choice(
+    roster: Roster, readings: Mapping[int, Reading], settings: SupervisorSettings
+) -> Iterator[Action]:
+    if roster.stop is not None or roster.turn is not None:
+        return
+    heavy: list[tuple[int, int]] = []
+    others: list[tuple[int, Cause]] = []
+    for child in roster.children():
+        reading = _reading(child, readings)
+        if child.state is not State.READY or child.slot >= roster.target or reading is None:
+            continue
+        size = _size_at_rest(reading)
+        if reading.view.messages > 0 and size > settings.rss_budget_bytes:
+            heavy.append((size, child.slot))
+        elif 0 < child.message_limit <= reading.view.messages:
+            others.append((child.slot, Cause.MAX_MESSAGES))
+        elif child.to_reload:
+            others.append((child.slot, Cause.RELOAD))
+    if heavy:
+        yield Drain(max(heavy)[1], Verdict(Cause.RSS_SOFT, blamed=False))
+    elif others:
+        slot, cause = others[0]
+        yield Drain(slot, Verdict(cause, blamed=False))
+
+
+def _size_at_rest(reading: Reading) -> int:
+    """Return what the child weighs with nothing in hand: read now if it is idle, else what it last found itself."""
+    if reading.view.phase is Phase.IDLE and reading.rss_bytes is not None:
+        return reading.rss_bytes
+    return reading.view.resting_rss_bytes
+
+
+def _refill(roster: Roster, now: float) -> Iterator[Action]:
+    if roster.stop is None:
+        empty = [slot for slot in roster.wanted() if slot.child is None and now >= slot.refill_at]
+        if empty:
+            yield Fork(min(empty, key=lambda slot: slot.refill_at).number)
+
+
+def _errands(roster: Roster, now: float, settings: SupervisorSettings) -> Iterator[Action]:
+    if roster.errand(Kind.JANITOR) is None and roster.accounts.due(now):
+        yield Send(Kind.JANITOR)
+    if (
+        roster.stop is None
+        and settings.retry_every_s > 0
+        and now >= roster.retry_at
+        and roster.errand(Kind.RETRY) is None
+    ):
+        yield Send(Kind.RETRY)
+    for errand in roster.errands.values():
+        if now >= errand.ends_by():
+            yield Recall(errand.pid)
+
+
+def _ending(
+    roster: Roster, readings: Mapping[int, Reading], now: float, settings: SupervisorSettings
+) -> Iterator[Action]:
+    if roster.stop is not None:
+        if roster.emptied_at is not None and (
+            not roster.accounts.waiting or now - roster.emptied_at >= LAST_JANITOR_S
+        ):
+            yield Exit(roster.stop.exit_code)
+        return
+    views = [
+        reading.view for child in roster.children() if (reading := _reading(child, readings)) is not None
+    ]
+    if any(child.ready_at is not None for child in roster.children()) or any(
+        view.past_boot for view in views
+    ):
+        return
+    waited = [v.phase_age_s(now) for v in views if v.phase is Phase.WAITING_SCHEMA]
+    if waited and max(waited) >= settings.schema_wait_s:
+        yield GiveUp(
+            2,
+            "the database schema is missing or older than this program: run `friendship-supervisor migrate`",
+        )
+    elif all(_cannot_boot(slot) for slot in roster.wanted()) and not any(v.phase in WAITING for v in views):
+        yield GiveUp(1, f"no child could boot: every slot failed at least {CRASH_LOOP} times in a row")
+
+
+def _cannot_boot(slot: Slot) -> bool:
+    return slot.boot_failures >= CRASH_LOOP
+
+
+def _dues(
+    roster: Roster, readings: Mapping[int, Reading], now: float, settings: SupervisorSettings
+) -> Iterator[float]:
+    for child in roster.children():
+        if child.state in {State.FREEZING, State.FROZEN}:
+            yield child.since + FREEZE_S
+        reading = _reading(child, readings)
+        if reading and reading.view.phase is Phase.BOOTING and now - child.forked_at < BOOT_WATCH_S:
+            yield now + BOOT_PAUSE_S
+    for errand in roster.errands.values():
+        yield errand.ends_by()
+    if roster.accounts.waiting and roster.errand(Kind.JANITOR) is None:
+        yield roster.accounts.due_at
+    if roster.stop is not None:
+        yield roster.stop.since + settings.drain_timeout_s
+        if roster.emptied_at is not None:
+            yield roster.emptied_at + LAST_JANITOR_S
+    else:
+        yield from (slot.refill_at for slot in roster.wanted() if slot.child is None)
+        if settings.retry_every_s > 0 and roster.errand(Kind.RETRY) is None:
+            yield roster.retry_at
+    yield now + LONGEST_PAUSE_S

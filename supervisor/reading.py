@@ -1,0 +1,63 @@
+"""What is known of a child at one moment: its own words on the board, and its resident memory."""
+
+from dataclasses import dataclass
+
+from supervisor.lifecycle import UNCOUNTED, WORKING, Phase
+
+
+@dataclass(frozen=True, slots=True)
+class SlotView:
+    """One record of the board.
+
+    Times are monotonic seconds, shared by parent and child. message_since is None with nothing in hand; claimed_by
+    is None until the child asks for the event. event_id and epoch are 0 until the claim is granted *and read*.
+    """
+
+    generation: int
+    phase: Phase
+    phase_since: float
+    heartbeat: float
+    message_since: float | None = None
+    waited_s: float = 0.0
+    conversation_id: str | None = None
+    claimed_by: str | None = None
+    event_id: int = 0
+    epoch: int = 0
+    body_bytes: int = 0
+    body_crc32: int = 0
+    note: str = ""
+    messages: int = 0
+    resting_rss_bytes: int = 0
+
+    @property
+    def claims(self) -> bool:
+        """Say whether an event may be this child's: its death has to be accounted for."""
+        return self.claimed_by is not None
+
+    @property
+    def past_boot(self) -> bool:
+        """Say whether the child has been ready, even if it waits for a server now."""
+        return self.phase in WORKING or self.messages > 0 or self.message_since is not None
+
+    def phase_age_s(self, now: float) -> float:
+        """Return for how long the phase has lasted."""
+        return max(0.0, now - self.phase_since)
+
+    def age_s(self, now: float) -> float:
+        """Return for how long the message in hand has been there, waiting included; 0 with none."""
+        return 0.0 if self.message_since is None else max(0.0, now - self.message_since)
+
+    def worked_s(self, now: float) -> float:
+        """Return how much of that time the message answers for."""
+        if self.message_since is None:
+            return 0.0
+        waits = self.phase_age_s(now) if self.phase in UNCOUNTED else 0.0
+        return max(0.0, self.age_s(now) - self.waited_s - waits)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A child seen from outside. rss_bytes is None when unknown (a zombie, unreadable), which is never healthy."""
+
+    view: SlotView
+    rss_bytes: int | None = None

@@ -1,0 +1,124 @@
+"""A child's side of its slot: each report becomes one record on the board."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal
+
+from supervisor import memory
+from supervisor.board import Board, Record
+from supervisor.lifecycle import UNCOUNTED, Phase
+from supervisor.reading import SlotView
+
+WAITS = {
+    "database": Phase.WAITING_DATABASE,
+    "broker": Phase.WAITING_BROKER,
+    "schema": Phase.WAITING_SCHEMA,
+}
+
+
+class Seat:
+    """The runtime of one child, from the fork to its end. A phase told twice keeps the time when it began."""
+
+    def __init__(self, board: Board, slot: int) -> None:
+        self._board = board
+        self._slot = slot
+        record = board.record(slot)
+        self._view: SlotView = record.view
+        self._counters = list(record.counters)
+        self._stop = False
+        self._wake: Callable[[], None] | None = None
+
+    @property
+    def slot(self) -> int:
+        return self._slot
+
+    def ask_to_stop(self, *_: object) -> None:
+        """Take no more messages: the handler of SIGTERM, so it touches no page that a report may be half through."""
+        self._stop = True
+        if self._wake is not None:
+            # A connection that closes just now refuses to be woken; the flag is seen all the same.
+            with contextlib.suppress(Exception):
+                self._wake()
+
+    def stop_requested(self) -> bool:
+        return self._stop
+
+    def wake_with(self, wake: Callable[[], None] | None) -> None:
+        self._wake = wake
+
+    def waiting(self, on: Literal["database", "broker", "schema"], reason: str) -> None:
+        self._enter(WAITS[on], note=reason)
+
+    def ready(self) -> None:
+        self._enter(Phase.IDLE, **_EMPTY_HANDED)
+
+    def received(self, body_bytes: int, body_crc32: int) -> None:
+        held = {"message_since": time.monotonic(), "body_bytes": body_bytes, "body_crc32": body_crc32}
+        self._enter(Phase.RECEIVED, **{**_EMPTY_HANDED, **held})
+
+    def claiming(self, conversation_id: str, claimed_by: str) -> None:
+        self._enter(
+            Phase.CLAIMING, conversation_id=conversation_id, claimed_by=claimed_by, event_id=0, epoch=0
+        )
+
+    def claimed(self, event_id: int, epoch: int) -> None:
+        self._enter(Phase.READING, event_id=event_id, epoch=epoch)
+
+    def holding(self) -> None:
+        self._enter(Phase.HOLDING)
+
+    def calling(self) -> None:
+        self._enter(Phase.CALLING)
+
+    def writing(self) -> None:
+        self._enter(Phase.WRITING)
+
+    def acking(self) -> None:
+        self._enter(Phase.ACKING)
+
+    def settled(self, outcome: str) -> None:
+        self._counters[self._board.outcomes.index(outcome)] += 1
+        self._enter(Phase.IDLE, **_EMPTY_HANDED, messages=self._view.messages + 1)
+        # Only now, with the outcome told, take time to tidy up: the size that stays is what the soft budget judges.
+        memory.rest()
+        self._enter(Phase.IDLE, resting_rss_bytes=memory.own_rss_bytes())
+
+    def returned(self) -> None:
+        self._enter(Phase.IDLE, **_EMPTY_HANDED)
+        memory.rest()
+
+    def stopping(self) -> None:
+        """Be on the way out; what is in hand, if anything, stays told."""
+        self._enter(Phase.STOPPING)
+
+    def _enter(self, phase: Phase, **fields: Any) -> None:
+        now = time.monotonic()
+        view = self._view
+        since, waited_s = view.phase_since, view.waited_s
+        if phase is not view.phase:
+            if view.phase in UNCOUNTED and view.message_since is not None:
+                waited_s += now - since
+            since = now
+        told: dict[str, Any] = {
+            "phase": phase,
+            "phase_since": since,
+            "heartbeat": now,
+            "waited_s": waited_s,
+            "note": "",
+        }
+        self._view = replace(view, **{**told, **fields})
+        self._board.write(self._slot, Record(self._view, tuple(self._counters)))
+
+
+_EMPTY_HANDED: dict[str, Any] = {
+    "message_since": None,
+    "waited_s": 0.0,
+    "conversation_id": None,
+    "claimed_by": None,
+    "event_id": 0,
+    "epoch": 0,
+    "body_bytes": 0,
+    "body_crc32": 0,
+}
