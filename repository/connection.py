@@ -1,0 +1,210 @@
+"""One connection per process: opened when it is first needed, after the fork, and dropped when it breaks.
+
+psycopg's errors become ours here and nowhere else. A plain connection rather than a pool: a child does one thing at a
+time, and a pool starts threads of its own.
+
+Time limits: a session gets them by a plain SET and every transaction over several statements by SET LOCAL, never by
+startup options, which PgBouncer may refuse. Behind PgBouncer in transaction mode only the second kind is sure; give the
+role the first (ALTER ROLE ... SET statement_timeout). None of them bounds a paused server, whose kernel still
+acknowledges: behind every call stands the supervisor's deadline.
+"""
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import orjson
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import dict_row
+from psycopg.types.json import set_json_loads
+
+from repository.errors import BadDatabaseUrl, Busy, DatabaseAway
+from repository.failures import ends_session, translate, wording
+from repository.statements import Statement, load
+
+Row = dict[str, Any]
+Connection = psycopg.Connection[Row]
+T = TypeVar("T")
+
+APPLICATION_NAME = "friendship-supervisor"
+BUSY_PAUSES_S = (0.02, 0.1, 0.5)  # at most, between tries of a transaction that met another
+
+SQL = load("session")
+
+
+class Database:
+    """The way to one database. Not for threads; nothing is opened before it is asked for."""
+
+    def __init__(  # noqa: PLR0913 (the limits of a session, each with a name)
+        self,
+        url: str,
+        application_name: str = APPLICATION_NAME,
+        *,
+        statement_timeout_s: float = 10.0,
+        lock_timeout_s: float = 3.0,
+        idle_in_transaction_timeout_s: float = 10.0,
+        connect_timeout_s: float = 5.0,
+    ) -> None:
+        """Keep the URL (any of libpq's forms) for later. Raises BadDatabaseUrl, which repeats nothing of it."""
+        if not application_name.startswith(APPLICATION_NAME):
+            raise ValueError(f"application_name must begin with {APPLICATION_NAME}")
+        self._url = url
+        self._secrets = secrets(url)
+        self._timeouts = {
+            "statement_timeout": milliseconds(statement_timeout_s),
+            "lock_timeout": milliseconds(lock_timeout_s),
+            "idle_in_transaction_timeout": milliseconds(idle_in_transaction_timeout_s),
+        }
+        self._parameters: dict[str, Any] = {
+            "application_name": application_name,
+            "connect_timeout": max(2, round(connect_timeout_s)),  # libpq counts less than 2 as 2
+            # A peer that vanished: about 10 s until a write fails, 39 s until a wait does
+            "tcp_user_timeout": 10_000,
+            "keepalives_idle": 30,
+            "keepalives_interval": 3,
+            "keepalives_count": 3,
+        }
+        self._open: Connection | None = None
+        self._opened_by = 0
+        self._used_at = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        return self._open is not None and not self._open.closed
+
+    def idle_s(self) -> float:
+        """Seconds since the connection was last used; 0 when it is not open."""
+        return time.monotonic() - self._used_at if self.is_open else 0.0
+
+    def connection(self) -> Connection:
+        """Return the connection, opened if need be. Raises DatabaseAway."""
+        if self._open is not None and not self._open.closed:
+            if self._opened_by != os.getpid():
+                raise RuntimeError("a connection must not be used on the other side of a fork")
+            self._used_at = time.monotonic()
+            return self._open
+        try:
+            connection = self._connect()
+        except psycopg.Error as error:
+            # Whatever the code: nothing that goes wrong here is an event's fault
+            raise DatabaseAway(wording(error, self._secrets)) from None
+        self._open, self._opened_by, self._used_at = connection, os.getpid(), time.monotonic()
+        return connection
+
+    def _connect(self) -> Connection:
+        connection = psycopg.connect(
+            self._url,
+            autocommit=True,
+            prepare_threshold=None,  # a prepared statement stays behind on PgBouncer's server session
+            row_factory=dict_row,
+            **self._parameters,
+        )
+        try:
+            set_json_loads(orjson.loads, connection)
+            connection.execute(SQL["session"].sql, self._timeouts)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def close(self) -> None:
+        """Drop the connection, if there is one. Another is opened when it is needed."""
+        connection, self._open = self._open, None
+        if connection is not None and self._opened_by == os.getpid():
+            with suppress(psycopg.Error, OSError):
+                connection.close()
+
+    def execute(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> list[Row]:
+        """Run one statement, which is its own transaction, and return its rows (binary format).
+
+        Raises DatabaseAway, BadData or RepositoryError. After DatabaseAway it may have been carried out or not.
+        """
+
+        def once() -> list[Row]:
+            with self._translated():
+                return rows(self.connection(), statement, parameters)
+
+        return self._patiently(once)
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in a transaction, again when another session was in the way. Raises like `execute`."""
+
+        def once() -> T:
+            with self.transaction() as connection:
+                return work(connection)
+
+        return self._patiently(once)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Open a transaction, committed at the end and rolled back by any exception. Raises like `execute`."""
+        with self._translated():
+            connection = self.connection()
+            with connection.transaction():
+                connection.execute(SQL["transaction"].sql, self._timeouts)
+                yield connection
+            self._used_at = time.monotonic()
+
+    def _patiently(self, once: Callable[[], T]) -> T:
+        for longest_s in BUSY_PAUSES_S:
+            try:
+                return once()
+            except Busy:
+                time.sleep(random.uniform(0, longest_s))  # noqa: S311 (jitter)
+        return once()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (psycopg.Error, UnicodeEncodeError) as error:
+            if ends_session(error) or not self.is_open:
+                self.close()
+            raise translate(error, self._secrets) from None
+
+
+def rows(
+    connection: Connection, statement: Statement, parameters: Mapping[str, Any] | None = None
+) -> list[Row]:
+    """Run a statement on an open connection and return its rows; none for a statement that returns none."""
+    with connection.cursor(binary=True) as cursor:
+        cursor.execute(statement.sql, parameters)
+        return [] if cursor.description is None else cursor.fetchall()
+
+
+def one(
+    connection: Connection, statement: Statement, parameters: Mapping[str, Any] | None = None
+) -> Row | None:
+    """Return a statement's first row, or None."""
+    found = rows(connection, statement, parameters)
+    return found[0] if found else None
+
+
+def secrets(url: str) -> frozenset[str]:
+    """Read what must never be shown out of a URL. Raises BadDatabaseUrl.
+
+    A password with a bare @ or / ends up in the host, the port or the name of the database, and libpq then quotes it in
+    its error: such a URL is refused before it gets that far.
+    """
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.Error:
+        parts = None  # its text quotes the URL
+    if parts is None:
+        raise BadDatabaseUrl("the database URL is not valid")
+    texts = {name: str(value) for name, value in parts.items() if value is not None}
+    if any("@" in texts.get(name, "") for name in ("host", "hostaddr", "port", "dbname")):
+        raise BadDatabaseUrl("the database URL is not valid: percent-encode @ and / in the password")
+    if not all(port.isdigit() or not port for port in texts.get("port", "").split(",")):
+        raise BadDatabaseUrl("the database URL is not valid: the port is not a number")
+    hidden = {texts[name] for name in ("password", "sslpassword", "passfile") if texts.get(name)}
+    return frozenset(word for word in hidden | {quote(word, safe="") for word in hidden} | {url} if word)
+
+
+def milliseconds(seconds: float) -> str:
+    return str(max(1, round(seconds * 1000)))

@@ -1,0 +1,58 @@
+"""What can go wrong at the database, in the words of this project.
+
+RepositoryError            anything; by itself: an answer nobody foresaw, such as an error of a foreign trigger
+├── BadDatabaseUrl         the URL cannot be meant; nothing of it is repeated, as it may hold a password
+├── DatabaseAway           nobody's fault here: hold the message and ask again later
+│   └── Busy               another session holds what this one needs: soon may be enough
+├── Fenced                 somebody else holds the event now, or wrote its outcome: this holder changed nothing
+├── BadData                this event's values can never be stored: permanent
+└── SchemaOld              `migrate` of an older version was the last one
+    └── SchemaMissing      `migrate` has not been run here
+"""
+
+
+class RepositoryError(Exception):
+    """The database gave an answer that nobody foresaw."""
+
+    def __init__(self, reason: str | None = None) -> None:
+        self.reason = reason or (self.__doc__ or "").strip()
+        super().__init__(self.reason)
+
+
+class BadDatabaseUrl(RepositoryError):
+    """The database URL is not valid."""
+
+
+class DatabaseAway(RepositoryError):
+    """The database cannot be reached, or cannot write now."""
+
+
+class Busy(DatabaseAway):
+    """Another session holds what this one needs."""
+
+
+class Fenced(RepositoryError):
+    """The event belongs to another holder now."""
+
+
+class BadData(RepositoryError):
+    """The event's own values cannot be stored."""
+
+
+class SchemaOld(RepositoryError):
+    """The schema is older than this program."""
+
+    def __init__(self, found: int, wanted: int) -> None:
+        self.found = found
+        self.wanted = wanted
+        super().__init__(
+            f"the database schema is at version {found}, this program needs {wanted}: "
+            "run `friendship-supervisor migrate`"
+        )
+
+
+class SchemaMissing(SchemaOld):
+    """The database has no schema of ours."""
+
+    def __init__(self, wanted: int) -> None:
+        super().__init__(0, wanted)

@@ -1,0 +1,348 @@
+"""The events' state machine.
+
+Theory of operation. The row in conversation_events is the truth, a message only a hint.
+
+    PENDING ──claim──> PROCESSING ──complete──> PROCESSED (and one row in score_ledger)
+       ^ ^    ^            │ │ └────skip──────> SKIPPED
+       │ │    └──release───┤ └──────fail──────> FAILED ──claim when due, or when a log turns up──> PROCESSING
+       │ └──lease ran out──┘                      │
+       └────────────────retry pass, when due──────┘
+
+1. `claim_epoch` is the fencing token. Every claim and takeover raises it, nothing lowers it, and every later write of
+   a holder names it: a holder that was paused, or lost its message, changes nothing any more and learns it (Fenced).
+2. `claimed_by` is unique per delivery. PROCESSING under my own name is my claim: the reply to an earlier try was lost.
+3. The same holds for every write here: its repeat, after DatabaseAway, finds what the first try did and says so. The
+   exception is an outcome that others have moved on from, which is Fenced.
+4. Locks are taken in one order, the event's row before the user's, and no lock outlives a call.
+5. All times are the database's, clock_timestamp(); durations are seconds.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import orjson
+
+from repository.connection import Connection, Database, Row, one, rows
+from repository.errors import BadData, DatabaseAway, Fenced
+from repository.rows import (
+    Claimed,
+    ClaimRequest,
+    Contended,
+    Found,
+    Refusal,
+    Refused,
+    Sighting,
+    StoredLog,
+    UserStatus,
+)
+from repository.statements import load
+
+SQL = load("events")
+
+SETTLED = ("PROCESSED", "SKIPPED")
+RACES = 20  # rounds of a claim that finds something else each time it looks
+DETAILS_LIMIT = 2000  # characters of error_details
+
+
+class Mine(NamedTuple):
+    """What a holder's write is fenced on."""
+
+    event_id: int
+    epoch: int
+    claimed_by: str
+
+
+class Events:
+    """The events of one database, as a consumer changes them."""
+
+    def __init__(self, database: Database, lease_s: float) -> None:
+        """lease_s: after this a claim is anyone's."""
+        self._database = database
+        self._lease_s = lease_s
+
+    # Getting an event
+
+    def claim(self, request: ClaimRequest) -> Claimed | Refused | Contended:
+        """Take the event of a delivery, made from the message where it is not known; committed at once.
+
+        1. PENDING, FAILED and due, or FAILED for want of a log that is there now: claimed.
+        2. PROCESSING under my own name: claimed, nothing counted twice.
+        3. PROCESSING under another's, whose lease ran out or whose message was redelivered: contended.
+        4. Anything else is refused, with the reason.
+        """
+        parameters = self._parameters(request)
+        for _ in range(RACES):
+            claimed = self._database.execute(SQL["claim"], parameters)
+            if claimed:
+                return claimed_from(claimed[0])
+            seen = self._database.execute(SQL["classify"], parameters)
+            if seen:
+                answer = judge(sighting_from(seen[0]), request)
+                if answer is not None:
+                    return answer
+                continue
+            # Only now: an INSERT that meets a row would use up a serial number each time
+            created = self._database.execute(SQL["create_claimed"], parameters)
+            if created:
+                return claimed_from(created[0])
+            if self._database.execute(SQL["in_ledger"], parameters):
+                return Refused(Refusal.DONE, None, log_durable=True, settled=True)
+        raise DatabaseAway("the event changed hands at every look")
+
+    def sight(self, event_id: int) -> Sighting | None:
+        """Look at an event again; None when its row is gone."""
+        seen = self._database.execute(SQL["sight"], {"event_id": event_id})
+        return sighting_from(seen[0]) if seen else None
+
+    def take_over(self, sighting: Sighting, request: ClaimRequest, *, accounted: bool) -> Claimed | None:
+        """Claim over the holder that was seen; None when its epoch is over already: claim again.
+
+        accounted: the holder's death is explained; else the takeover counts as unexplained.
+        """
+        parameters = self._parameters(request) | {
+            "event_id": sighting.event_id,
+            "epoch": sighting.epoch,
+            "accounted": accounted,
+        }
+        for name in ("take_over", "own"):
+            taken = self._database.execute(SQL[name], parameters)
+            if taken:
+                return claimed_from(taken[0])
+        return None
+
+    # Ending a claim
+
+    def complete(
+        self,
+        claim: Claimed,
+        *,
+        delta: float,
+        details: Mapping[str, Any],
+        advance: Callable[[UserStatus], UserStatus],
+    ) -> UserStatus:
+        """Add the conversation to its user's score, exactly once, and return the user's new status.
+
+        delta: the change, no unit. details: its breakdown, kept as JSON. advance: gives the status after the change
+        from the one before; pure and quick, as the user's row is locked meanwhile, and called again in a retry.
+
+        A connection lost while committing raises DatabaseAway; called again, it gives the final answer.
+        Raises Fenced when the claim is no longer the newest, BadData for values that cannot be stored.
+        """
+        if not math.isfinite(delta):
+            raise BadData("the change of score is not a finite number")
+        values = mine(claim) | {
+            "user_id": claim.user_id,
+            "conversation_id": claim.conversation_id,
+            "delta": delta,
+            "details": json(details),
+        }
+        return self._database.run(lambda connection: add_to_score(connection, values, advance))
+
+    def fail(
+        self, claim: Claimed, *, code: str, details: str, delay_s: float | None, parked: bytes | None
+    ) -> None:
+        """End the attempt as FAILED, due again after `delay_s`, or (None) never by itself.
+
+        parked: the compressed message, kept unless the log is durable already. Raises Fenced.
+        """
+        values = mine(claim) | failure(code, details, delay_s, parked)
+        self._end("fail", values, lambda fate: failed_alike(fate, claim.epoch, code))
+
+    def skip(self, claim: Claimed) -> None:
+        """End the event as SKIPPED. Raises Fenced."""
+        self._end(
+            "skip",
+            mine(claim),
+            lambda fate: fate["status"] == "SKIPPED" and fate["outcome_epoch"] == claim.epoch,
+        )
+
+    def release(self, claim: Claimed, parked: bytes | None = None) -> None:
+        """Give event and attempt back through no fault of the message. Raises Fenced.
+
+        The row is PENDING and due in 10 minutes x 2^(times published since the last outcome), at most 640.
+        """
+        self._end("release", mine(claim) | {"parked": parked}, lambda fate: fate["status"] == "PENDING")
+
+    def restore(self, claim: Claimed, parked: bytes | None = None) -> None:
+        """Put the row back as the claim found it, the attempt given back. Raises Fenced."""
+        self._end(
+            "restore",
+            mine(claim) | {"parked": parked},
+            lambda fate: (
+                fate["status"] == "PENDING"
+                or (fate["status"] == "FAILED" and fate["outcome_epoch"] == claim.epoch)
+            ),
+        )
+
+    def _end(self, name: str, values: dict[str, Any], done: Callable[[Row], bool]) -> None:
+        """Write as the holder. When nothing is found to write, an earlier try of the same write may have done it."""
+        if self._database.execute(SQL[name], values):
+            return
+        fate = self._database.execute(SQL["fate"], values)
+        if not fate or fate[0]["epoch"] != values["epoch"] or not done(fate[0]):
+            raise Fenced
+
+    # Without a claim
+
+    def park(self, event_id: int, parked: bytes) -> None:
+        """Keep a compressed message in its event's row, unless its log is durable already or the event settled."""
+        self._database.execute(SQL["park"], {"event_id": event_id, "parked": parked})
+
+    def refuse(self, conversation_id: str, code: str, details: str) -> bool:
+        """End a PENDING row that has no log as FAILED for good; leave any other row. Says whether it did."""
+        values = failure(code, details, None, None) | {"conversation_id": conversation_id}
+        return bool(self._database.execute(SQL["refuse"], values))
+
+    def settle(
+        self, sighting: Sighting, *, code: str, details: str, delay_s: float | None, parked: bytes | None
+    ) -> bool:
+        """End an event as FAILED over the holder that was seen. False when its epoch is over already."""
+        values = failure(code, details, delay_s, parked) | {
+            "event_id": sighting.event_id,
+            "epoch": sighting.epoch,
+        }
+        if self._database.execute(SQL["settle"], values):
+            return True
+        fate = self._database.execute(SQL["fate"], values)
+        return bool(fate) and failed_alike(fate[0], sighting.epoch, code)
+
+    def stored_log(self, event_id: int) -> StoredLog | None:
+        """Read the log kept in the event's row; None when there is none."""
+        found = self._database.execute(SQL["stored_log"], {"event_id": event_id})
+        if not found or found[0]["data"] is None:
+            return None
+        return StoredLog(found[0]["kind"], bytes(found[0]["data"]))
+
+    def _parameters(self, request: ClaimRequest) -> dict[str, Any]:
+        values = asdict(request)
+        values["carries_log"] = request.carries_log or bool(request.conversation_log_url)
+        return values | {"lease_s": self._lease_s}
+
+
+def add_to_score(
+    connection: Connection, values: dict[str, Any], advance: Callable[[UserStatus], UserStatus]
+) -> UserStatus:
+    """Do the work of `complete` inside its transaction: event, user, ledger."""
+    if not rows(connection, SQL["lock_event"], values):
+        return already_added(connection, values)
+    user = locked_user(connection, values)
+    before = UserStatus(user["score"], user["level"], topics(user["topic_metrics"]))
+    ledger = rows(connection, SQL["ledger_of_user"], values)[0]
+    if ledger["applied"] is not None:
+        # Somebody made a processed event PENDING by hand: its change is in the score, and stays there once
+        rows(connection, SQL["write_processed"], values | {"delta": ledger["applied"], "level": before.level})
+        return before
+    after = advance(before)
+    check_advance(before, after, values["delta"])
+    values = values | {
+        "score": after.score,
+        "level": after.level,
+        "topic_metrics": json(after.topic_metrics),
+        "seq": max(user["ledger_seq"], ledger["seq"]) + 1,
+        "before": before.score,
+    }
+    stored = rows(connection, SQL["write_user"], values)[0]["score"]
+    rows(connection, SQL["write_ledger"], values | {"after": stored})
+    rows(connection, SQL["write_processed"], values)
+    return after
+
+
+def already_added(connection: Connection, values: Mapping[str, Any]) -> UserStatus:
+    """Answer a `complete` whose claim is over. Raises Fenced unless it was this claim's own earlier try."""
+    applied = one(connection, SQL["applied_by"], values)
+    if applied is None:
+        raise Fenced
+    return UserStatus(applied["score_after"], applied["level"] or "", topics(applied["topic_metrics"]))
+
+
+def locked_user(connection: Connection, values: Mapping[str, Any]) -> Row:
+    user = one(connection, SQL["lock_user"], values)
+    if user is None:
+        # Two first conversations of a user at once: the loser of this INSERT waits for the winner, then reads its row
+        rows(connection, SQL["create_user"], values)
+        user = one(connection, SQL["lock_user"], values)
+    if user is None:
+        raise DatabaseAway("the user's row went away")
+    return user
+
+
+def check_advance(before: UserStatus, after: UserStatus, delta: float) -> None:
+    """Hold the caller to its word: what goes into the score is what goes into the ledger."""
+    if not math.isfinite(after.score):
+        raise BadData("the user's score would not be a finite number")
+    if not math.isclose(after.score, before.score + delta, rel_tol=1e-9, abs_tol=1e-6):
+        raise BadData("the user's new score is not the old one plus the change")
+
+
+def judge(sighting: Sighting, request: ClaimRequest) -> Refused | Contended | None:
+    """Say why a claim found nothing to take; None when it would find something by now."""
+    settled = sighting.status in SETTLED
+
+    def refused(reason: Refusal) -> Refused:
+        return Refused(reason, sighting.event_id, log_durable=sighting.log_durable, settled=settled)
+
+    if sighting.user_id != request.user_id:
+        return refused(Refusal.FOREIGN_USER)
+    if settled:
+        return refused(Refusal.DONE)
+    if sighting.status == "PENDING" or sighting.claimed_by == request.claimed_by:
+        return None
+    if sighting.status == "PROCESSING":
+        gone = request.redelivered or not sighting.lease_live
+        return Contended(sighting) if gone else refused(Refusal.DUPLICATE)
+    return refused(Refusal.EARLY)
+
+
+def failed_alike(fate: Row, epoch: int, code: str) -> bool:
+    """Say whether an event failed at just this claim, for just this reason."""
+    return (fate["status"], fate["epoch"], fate["outcome_epoch"], fate["error_code"]) == (
+        "FAILED",
+        epoch,
+        epoch,
+        code,
+    )
+
+
+def mine(claim: Claimed) -> dict[str, Any]:
+    return Mine(claim.event_id, claim.epoch, claim.claimed_by)._asdict()
+
+
+def failure(code: str, details: str, delay_s: float | None, parked: bytes | None) -> dict[str, Any]:
+    """Make a failure storable: its text must never be the reason that it cannot be written."""
+    if delay_s is not None and not math.isfinite(delay_s):
+        raise ValueError("delay_s is not a finite number")
+    return {"code": code, "details": plain(details), "delay_s": delay_s, "parked": parked}
+
+
+def plain(text: str) -> str:
+    """Cut a text to a sane length, without the characters that PostgreSQL refuses."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "")[:DETAILS_LIMIT]
+
+
+def json(value: Mapping[str, Any]) -> str:
+    """Raises BadData for what JSON cannot hold."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError as error:  # a lone surrogate, a key that is no text, an integer over 64 bits
+        raise BadData(f"not JSON: {error}") from None
+
+
+def topics(value: Any) -> dict[str, Any]:
+    """Read topic_metrics, which another program may have left NULL or no object."""
+    return value if isinstance(value, dict) else {}
+
+
+def claimed_from(row: Row) -> Claimed:
+    values = dict(row)
+    blames = values.pop("blames")
+    code, details = values.pop("found_code"), values.pop("found_details")
+    found = Found("PENDING" if code is None else "FAILED", code, details)
+    return Claimed(**values, blamed_deaths=len(blames), last_blame=blames[0] if blames else None, found=found)
+
+
+def sighting_from(row: Row) -> Sighting:
+    values = dict(row)
+    blames = values.pop("blames")
+    return Sighting(**values, blamed_deaths=len(blames), last_blame=blames[0] if blames else None)

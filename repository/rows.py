@@ -1,0 +1,146 @@
+"""What the repository takes and gives: frozen values."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimRequest:
+    """A delivery that asks for its event.
+
+    claimed_by: unique per delivery, so that a claim under this name is this delivery's, whatever became of the reply.
+    redelivered: the broker says that an earlier holder lost the message.
+    carries_log: the message holds the conversation's log itself (not its URL).
+    """
+
+    conversation_id: str
+    user_id: str
+    claimed_by: str
+    redelivered: bool = False
+    carries_log: bool = False
+    bot_type: str | None = None
+    bot_id: str | None = None
+    bot_name: str | None = None
+    agent_tag: str | None = None
+    conversation_log_url: str | None = None
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How an event stood before it was claimed: what `restore` puts back, its time included."""
+
+    status: Literal["PENDING", "FAILED"]
+    error_code: str | None
+    error_details: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """The event is the caller's, under `epoch`, until its lease runs out or another takes it over.
+
+    attempt: counted from 1, this one included.
+    claims_since_outcome: this one included.
+    blamed_deaths: holders that the message killed since the last outcome; last_blame: cause of the newest.
+    """
+
+    event_id: int
+    conversation_id: str
+    user_id: str
+    epoch: int
+    attempt: int
+    claimed_by: str
+    bot_type: str | None = None
+    agent_tag: str | None = None
+    conversation_log_url: str | None = None
+    log_in_row: bool = False
+    log_parked: bool = False
+    claims_since_outcome: int = 1
+    blamed_deaths: int = 0
+    last_blame: str | None = None
+    found: Found = field(default_factory=lambda: Found("PENDING", None, None))
+
+    @property
+    def log_durable(self) -> bool:
+        """The log survives the message: it is in the row, parked in the row, or in S3 with its URL on the row."""
+        return self.log_in_row or self.log_parked or bool(self.conversation_log_url)
+
+
+class Refusal(Enum):
+    """Why an event cannot be had."""
+
+    DONE = "done"  # PROCESSED or SKIPPED
+    DUPLICATE = "duplicate"  # another holder is at work on it
+    EARLY = "early"  # FAILED, and not due (or never again by itself)
+    FOREIGN_USER = "foreign user"  # the event is another user's
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The event cannot be had; nothing was changed.
+
+    event_id: None when only the ledger still knows the conversation.
+    log_durable: a message that carries the log may be acknowledged; see the one ack rule.
+    settled: PROCESSED or SKIPPED.
+    """
+
+    reason: Refusal
+    event_id: int | None
+    log_durable: bool
+    settled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """One look at an event that another holds.
+
+    accounted: an account of the death of this very holder is there; account_blamed: it blames the message.
+    blamed_deaths, last_blame, claims_since_outcome: as in Claimed, for the claim that was seen.
+    unexplained_takeovers: takeovers in a row without an account.
+    """
+
+    event_id: int
+    conversation_id: str
+    user_id: str
+    status: str
+    epoch: int
+    claimed_by: str | None = None
+    attempt: int = 0
+    lease_live: bool
+    accounted: bool
+    account_blamed: bool
+    blamed_deaths: int
+    last_blame: str | None
+    claims_since_outcome: int
+    unexplained_takeovers: int
+    log_durable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Contended:
+    """Another holds the event, but is said to have lost it: redelivered, or its lease ran out."""
+
+    sighting: Sighting
+
+
+@dataclass(frozen=True, slots=True)
+class UserStatus:
+    """A user's friendship: score (no unit), level name, and what is known per topic."""
+
+    score: float
+    level: str
+    topic_metrics: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLog:
+    """A log out of the event's row.
+
+    row: the JSON list, UTF-8. parked: the zlib-compressed body of an earlier message.
+    """
+
+    kind: Literal["row", "parked"]
+    data: bytes

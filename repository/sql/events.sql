@@ -1,0 +1,266 @@
+-- The events' state machine. Every guard stands in a WHERE: under READ COMMITTED PostgreSQL evaluates it again on the
+-- newest row after it waited for a lock. While a row is PROCESSING, error_code, error_details and next_attempt_at keep
+-- what the claim found (error_code is NULL if and only if it found PENDING), so a restore needs no memory of ours.
+
+-- fragment: log_in_row
+-- A large value is a log; only a small one is opened to see whether it is a list with something in it, as opening one
+-- of megabytes costs its decompression.
+CASE WHEN pg_column_size(e.conversation_log) > 64 THEN true
+     ELSE coalesce(jsonb_typeof(e.conversation_log) = 'array' AND e.conversation_log <> '[]', false) END
+
+-- fragment: log_durable
+(e.parked_log IS NOT NULL OR nullif(e.conversation_log_url, '') IS NOT NULL OR {log_in_row})
+
+-- fragment: lease_end
+-- An older worker leaves no lease.
+coalesce(e.lease_until, e.updated_at + interval '30 minutes', e.created_at + interval '30 minutes', '-infinity')
+
+-- fragment: blames
+-- Causes of the deaths since the last outcome that count against the message, newest first.
+ARRAY(SELECT d.cause FROM child_deaths AS d
+       WHERE d.event_id = e.id AND d.claim_epoch > e.outcome_epoch AND d.blamed ORDER BY d.claim_epoch DESC)
+
+-- fragment: mine
+-- The fence: the newest claim, and it is this holder's.
+e.id = %(event_id)s AND e.status = 'PROCESSING' AND e.claim_epoch = %(epoch)s AND e.claimed_by = %(claimed_by)s
+
+-- fragment: lease
+clock_timestamp() + %(lease_s)s::float8 * interval '1 second'
+
+-- fragment: patience
+-- When an id that is on its way to a consumer counts as lost.
+clock_timestamp() + interval '10 minutes' * power(2, least(e.publish_count, 6))
+
+-- fragment: from_message
+-- What the message knows and the row does not. After LOG_UNAVAILABLE the message's URL is the better one.
+bot_type = coalesce(e.bot_type, %(bot_type)s),
+bot_id = coalesce(e.bot_id, %(bot_id)s),
+bot_name = coalesce(e.bot_name, %(bot_name)s),
+agent_tag = coalesce(e.agent_tag, %(agent_tag)s),
+conversation_log_url = CASE WHEN e.error_code = 'LOG_UNAVAILABLE'
+                            THEN coalesce(%(conversation_log_url)s, e.conversation_log_url)
+                            ELSE coalesce(nullif(e.conversation_log_url, ''), %(conversation_log_url)s) END,
+start_time = coalesce(e.start_time, %(start_time)s::timestamptz),
+end_time = coalesce(e.end_time, %(end_time)s::timestamptz)
+
+-- fragment: unclaimed
+-- No holder any more.
+claimed_by = NULL, lease_until = NULL, updated_at = clock_timestamp()
+
+-- fragment: outcome
+-- A count since the last outcome starts again.
+outcome_epoch = e.claim_epoch, unexplained_takeovers = 0, publish_count = 0
+
+-- fragment: parked
+-- The one ack rule, in the same statement as the outcome: the first durable copy stays.
+parked_log = CASE WHEN {log_durable} THEN e.parked_log ELSE %(parked)b::bytea END
+
+-- fragment: claimed
+e.id AS event_id, e.conversation_id, e.user_id, e.claim_epoch AS epoch, e.attempt_count AS attempt, e.claimed_by,
+e.bot_type, e.agent_tag, nullif(e.conversation_log_url, '') AS conversation_log_url, {log_in_row} AS log_in_row,
+e.parked_log IS NOT NULL AS log_parked, e.claim_epoch - e.outcome_epoch AS claims_since_outcome, {blames} AS blames,
+e.error_code AS found_code, e.error_details AS found_details
+
+-- fragment: seen
+SELECT e.id AS event_id, e.conversation_id, e.user_id, e.status, e.claim_epoch AS epoch, e.claimed_by,
+       e.attempt_count AS attempt, {lease_end} > clock_timestamp() AS lease_live,
+       d.event_id IS NOT NULL AS accounted, coalesce(d.blamed, false) AS account_blamed, {blames} AS blames,
+       e.claim_epoch - e.outcome_epoch AS claims_since_outcome, e.unexplained_takeovers, {log_durable} AS log_durable
+  FROM conversation_events AS e
+  LEFT JOIN child_deaths AS d
+    ON d.event_id = e.id AND d.claim_epoch = e.claim_epoch AND d.claimed_by = e.claimed_by
+
+-- name: claim
+-- Take an event that is free. PROCESSING under my own name is mine already, the reply was lost: nothing is counted twice.
+UPDATE conversation_events AS e
+   SET status = 'PROCESSING',
+       claim_epoch = e.claim_epoch + CASE e.status WHEN 'PROCESSING' THEN 0 ELSE 1 END,
+       attempt_count = e.attempt_count + CASE e.status WHEN 'PROCESSING' THEN 0 ELSE 1 END,
+       claimed_by = %(claimed_by)s,
+       lease_until = {lease},
+       error_code = CASE e.status WHEN 'PENDING' THEN NULL
+                                  WHEN 'FAILED' THEN coalesce(e.error_code, 'UNEXPECTED_ERROR')
+                                  ELSE e.error_code END,
+       error_details = CASE e.status WHEN 'PENDING' THEN NULL ELSE e.error_details END,
+       updated_at = clock_timestamp(),
+       {from_message}
+ WHERE e.conversation_id = %(conversation_id)s AND e.user_id = %(user_id)s
+   AND (e.status = 'PENDING'
+        OR (e.status = 'FAILED' AND e.next_attempt_at <= clock_timestamp())
+        OR (e.status = 'FAILED' AND e.error_code IN ('INVALID_MESSAGE', 'MESSAGE_TOO_LARGE', 'LOG_UNAVAILABLE')
+            AND (%(carries_log)s OR e.parked_log IS NOT NULL OR {log_in_row}))
+        OR (e.status = 'PROCESSING' AND e.claimed_by = %(claimed_by)s))
+RETURNING {claimed};
+
+-- name: create_claimed
+-- The row of a message that came without one, claimed at birth. A conversation in the ledger had a row once, and its
+-- score is counted.
+INSERT INTO conversation_events AS e
+       (conversation_id, user_id, bot_type, bot_id, bot_name, agent_tag, conversation_log_url, start_time, end_time,
+        conversation_log, status, attempt_count, next_attempt_at, claim_epoch, claimed_by, lease_until, created_at,
+        updated_at)
+SELECT %(conversation_id)s::text, %(user_id)s::text, %(bot_type)s::text, %(bot_id)s::text, %(bot_name)s::text,
+       %(agent_tag)s::text, %(conversation_log_url)s::text, %(start_time)s::timestamptz, %(end_time)s::timestamptz,
+       NULL, 'PROCESSING', 1, clock_timestamp() + interval '6 hours', 1, %(claimed_by)s::text, {lease}, clock_timestamp(),
+       clock_timestamp()
+ WHERE NOT EXISTS (SELECT FROM score_ledger AS l WHERE l.conversation_id = %(conversation_id)s::text)
+ON CONFLICT (conversation_id) DO NOTHING
+RETURNING {claimed};
+
+-- name: in_ledger
+SELECT l.event_id FROM score_ledger AS l WHERE l.conversation_id = %(conversation_id)s;
+
+-- name: classify
+-- Why a claim found nothing to take.
+{seen}
+ WHERE e.conversation_id = %(conversation_id)s;
+
+-- name: sight
+{seen}
+ WHERE e.id = %(event_id)s;
+
+-- name: take_over
+-- Claim over a holder that is gone. Its attempt is given back unless its account says that the message killed it; an
+-- account that came after the look at it counts too. What an older worker left says nothing about how it was found.
+UPDATE conversation_events AS e
+   SET claim_epoch = e.claim_epoch + 1,
+       attempt_count = greatest(1, e.attempt_count + CASE WHEN EXISTS (
+           SELECT FROM child_deaths AS d WHERE d.event_id = e.id AND d.claim_epoch = e.claim_epoch
+              AND d.claimed_by = e.claimed_by AND d.blamed) THEN 1 ELSE 0 END),
+       unexplained_takeovers = CASE WHEN %(accounted)s OR EXISTS (
+           SELECT FROM child_deaths AS d WHERE d.event_id = e.id AND d.claim_epoch = e.claim_epoch
+              AND d.claimed_by = e.claimed_by) THEN 0 ELSE e.unexplained_takeovers + 1 END,
+       claimed_by = %(claimed_by)s,
+       lease_until = {lease},
+       error_code = CASE WHEN e.claimed_by IS NULL THEN NULL ELSE e.error_code END,
+       error_details = CASE WHEN e.claimed_by IS NULL THEN NULL ELSE e.error_details END,
+       updated_at = clock_timestamp(),
+       {from_message}
+ WHERE e.id = %(event_id)s AND e.user_id = %(user_id)s AND e.status = 'PROCESSING' AND e.claim_epoch = %(epoch)s
+   AND e.claimed_by IS DISTINCT FROM %(claimed_by)s
+RETURNING {claimed};
+
+-- name: own
+-- The claim that a takeover made whose reply was lost.
+SELECT {claimed}
+  FROM conversation_events AS e
+ WHERE e.id = %(event_id)s AND e.status = 'PROCESSING' AND e.claimed_by = %(claimed_by)s;
+
+-- name: lock_event
+-- First lock of `complete`. It waits for a backend that may still be committing an earlier try of this very
+-- transaction, so what it finds is final.
+SELECT e.id FROM conversation_events AS e WHERE {mine} FOR NO KEY UPDATE;
+
+-- name: applied_by
+-- Whether this claim's own `complete` was committed.
+SELECT l.score_after, u.topic_metrics, coalesce(e.new_friendship_level, u.friendship_level) AS level
+  FROM score_ledger AS l
+  LEFT JOIN conversation_events AS e ON e.id = l.event_id
+  LEFT JOIN friendship_status AS u ON u.user_id = l.user_id
+ WHERE l.event_id = %(event_id)s AND l.claim_epoch = %(epoch)s;
+
+-- name: lock_user
+-- Second lock, always after the event's.
+SELECT coalesce(u.friendship_score, 0)::float8 AS score, coalesce(u.friendship_level, 'PHASE1_STRANGER') AS level,
+       u.topic_metrics, u.ledger_seq
+  FROM friendship_status AS u WHERE u.user_id = %(user_id)s FOR NO KEY UPDATE;
+
+-- name: create_user
+INSERT INTO friendship_status (user_id) VALUES (%(user_id)s) ON CONFLICT (user_id) DO NOTHING;
+
+-- name: ledger_of_user
+-- Read after the user's lock. A user row that somebody made anew starts its own count at 0, the ledger does not.
+SELECT (SELECT coalesce(max(l.seq), 0) FROM score_ledger AS l WHERE l.user_id = %(user_id)s) AS seq,
+       (SELECT l.delta FROM score_ledger AS l
+         WHERE l.event_id = %(event_id)s OR l.conversation_id = %(conversation_id)s LIMIT 1) AS applied;
+
+-- name: write_user
+-- Returns the score as stored: an older column may be of less precision.
+UPDATE friendship_status AS u
+   SET friendship_score = %(score)s, friendship_level = %(level)s, topic_metrics = %(topic_metrics)s::jsonb,
+       ledger_seq = %(seq)s, last_interaction_date = clock_timestamp(), updated_at = clock_timestamp()
+ WHERE u.user_id = %(user_id)s
+RETURNING u.friendship_score::float8 AS score;
+
+-- name: write_ledger
+INSERT INTO score_ledger (event_id, conversation_id, user_id, seq, delta, score_before, score_after, claim_epoch)
+VALUES (%(event_id)s, %(conversation_id)s, %(user_id)s, %(seq)s, %(delta)s, %(before)s, %(after)s, %(epoch)s);
+
+-- name: write_processed
+UPDATE conversation_events AS e
+   SET status = 'PROCESSED', processed_at = clock_timestamp(), friendship_score_change = %(delta)s,
+       new_friendship_level = %(level)s, score_calculation_details = %(details)s::jsonb, error_code = NULL,
+       error_details = NULL, next_attempt_at = NULL, parked_log = NULL, {outcome}, {unclaimed}
+ WHERE {mine};
+
+-- name: fail
+-- delay_s NULL: never again by itself.
+UPDATE conversation_events AS e
+   SET status = 'FAILED', error_code = %(code)s, error_details = %(details)s,
+       next_attempt_at = clock_timestamp() + %(delay_s)s::float8 * interval '1 second',
+       {parked}, {outcome}, {unclaimed}
+ WHERE {mine}
+RETURNING e.id;
+
+-- name: skip
+UPDATE conversation_events AS e
+   SET status = 'SKIPPED', processed_at = clock_timestamp(), error_code = NULL, error_details = NULL,
+       next_attempt_at = NULL, parked_log = NULL, {outcome}, {unclaimed}
+ WHERE {mine}
+RETURNING e.id;
+
+-- name: release
+-- Give the event and its attempt back. It is PENDING with a time, so a message that never comes back is only a delay.
+UPDATE conversation_events AS e
+   SET status = 'PENDING', attempt_count = greatest(e.attempt_count - 1, 0), next_attempt_at = {patience},
+       error_code = NULL, error_details = NULL, {parked}, {unclaimed}
+ WHERE {mine}
+RETURNING e.id;
+
+-- name: restore
+-- Put the event back as the claim found it; an outcome that it had stands as its last one.
+UPDATE conversation_events AS e
+   SET status = CASE WHEN e.error_code IS NULL THEN 'PENDING' ELSE 'FAILED' END,
+       attempt_count = greatest(e.attempt_count - 1, 0),
+       next_attempt_at = CASE WHEN e.error_code IS NULL THEN coalesce(e.next_attempt_at, {patience})
+                              ELSE e.next_attempt_at END,
+       outcome_epoch = CASE WHEN e.error_code IS NULL THEN e.outcome_epoch ELSE e.claim_epoch END,
+       {parked}, {unclaimed}
+ WHERE {mine}
+RETURNING e.id;
+
+-- name: settle
+-- End an event over a holder that is gone, fenced by the epoch at which it was seen.
+UPDATE conversation_events AS e
+   SET status = 'FAILED', error_code = %(code)s, error_details = %(details)s,
+       next_attempt_at = clock_timestamp() + %(delay_s)s::float8 * interval '1 second',
+       {parked}, {outcome}, {unclaimed}
+ WHERE e.id = %(event_id)s AND e.status = 'PROCESSING' AND e.claim_epoch = %(epoch)s
+RETURNING e.id;
+
+-- name: fate
+-- How an event stands for a holder whose write found nothing: beaten, or done by an earlier try of the same write.
+SELECT e.status, e.claim_epoch AS epoch, e.outcome_epoch, e.error_code
+  FROM conversation_events AS e WHERE e.id = %(event_id)s;
+
+-- name: park
+-- Keep the log of a message that is acknowledged without an outcome of its own.
+UPDATE conversation_events AS e
+   SET parked_log = %(parked)b::bytea, updated_at = clock_timestamp()
+ WHERE e.id = %(event_id)s AND e.status NOT IN ('PROCESSED', 'SKIPPED') AND NOT {log_durable};
+
+-- name: refuse
+-- End the row that waits for just this unusable message; one that has a log from elsewhere does not.
+UPDATE conversation_events AS e
+   SET status = 'FAILED', error_code = %(code)s, error_details = %(details)s, next_attempt_at = NULL,
+       {outcome}, {unclaimed}
+ WHERE e.conversation_id = %(conversation_id)s AND e.status = 'PENDING' AND NOT {log_durable}
+RETURNING e.id;
+
+-- name: stored_log
+-- A row's log before a parked one; an empty list in the row only when there is nothing else.
+SELECT CASE WHEN {log_in_row} THEN 'row' WHEN e.parked_log IS NOT NULL THEN 'parked' ELSE 'row' END AS kind,
+       CASE WHEN {log_in_row} THEN convert_to(e.conversation_log::text, 'UTF8')
+            WHEN e.parked_log IS NOT NULL THEN e.parked_log
+            WHEN e.conversation_log = '[]' THEN '[]'::bytea END AS data
+  FROM conversation_events AS e WHERE e.id = %(event_id)s;
