@@ -146,7 +146,7 @@ class Body:
     fault: str | None
 
 
-class Gone(Exception):  # noqa: N818
+class Gone(Exception):
     """The client has closed its connection."""
 
 

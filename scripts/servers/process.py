@@ -23,11 +23,11 @@ KEEPER = Path(__file__).with_name("keeper.py")
 PORTS = range(20_000, 32_000)
 
 
-class ServerMissing(Exception):  # noqa: N818 - it says what is the matter
+class ServerMissing(Exception):
     """A server program is not installed here."""
 
 
-class ServerFailed(Exception):  # noqa: N818
+class ServerFailed(Exception):
     """A server did not start, or ended; the message ends with the tail of its log."""
 
 
