@@ -1,10 +1,10 @@
 """One resident size against the two budgets, and how long that answer can be trusted.
 
-A child is stopped *below* the hard budget, because between a reading and the stop it goes on growing. Two things
-bound that growth. The next reading comes before a child that grows at GROWTH_BYTES_PER_S could reach the budget,
-twice the fastest growth that was measured (1.6 GB/s, bytes objects of 16 MB): so each reading finds at least half
-of the room left that the last one saw. And the margin covers what is left: the shortest pause, a late turn of the
-loop, the way of the signal.
+A child is stopped *below* the hard budget, because between a reading and the stop it goes on growing. Two things bound
+that growth. The next reading comes when a child that grows at GROWTH_BYTES_PER_S would be at the stop: that is twice
+what a child was seen to do (1.6 GB/s, in bytes objects of 16 MB), so each reading finds at least half of the room that
+the last one saw, and the one that finds the stop passed comes after the shortest pause. And the margin between stop and
+budget covers what is left: that pause, a late turn of the loop, the way of the signal.
 """
 
 from enum import Enum, auto
@@ -55,5 +55,5 @@ def pause_s(rss_bytes: int | None, settings: SupervisorSettings) -> float:
     """Return how long the child may go unread: seconds, from SHORTEST_PAUSE_S to the sample interval."""
     if rss_bytes is None:
         return settings.sample_interval_s
-    room = (settings.rss_hard_bytes - rss_bytes) / GROWTH_BYTES_PER_S
-    return max(SHORTEST_PAUSE_S, min(settings.sample_interval_s, room))
+    room_bytes = settings.rss_hard_bytes - margin_bytes(settings) - rss_bytes
+    return max(SHORTEST_PAUSE_S, min(settings.sample_interval_s, room_bytes / GROWTH_BYTES_PER_S))
