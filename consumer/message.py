@@ -140,6 +140,6 @@ def _log(raw: msgspec.Raw) -> msgspec.Raw | None:
     view = memoryview(raw)
     if bytes(view[:4]) in _ABSENT:
         return None
-    if view[:1] != b"[":
+    if bytes(view[:1]) != b"[":
         raise MalformedMessage("conversation_log is not a list")
     return raw

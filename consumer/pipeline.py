@@ -24,8 +24,6 @@ from random import Random
 from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
-from repository.rows import Claimed, ClaimRequest, Contended, Refusal, Refused, Sighting, UserStatus
-
 from consumer import scoring, sources
 from consumer.backoff import jittered
 from consumer.conversation import Payload, Transcript, transcribe
@@ -43,6 +41,7 @@ from consumer.runtime import Runtime
 from consumer.settings import ConsumerSettings
 from consumer.takeover import Step, next_step
 from repository.errors import BadData, DatabaseAway, Fenced
+from repository.rows import Claimed, ClaimRequest, Contended, Refusal, Refused, Sighting, UserStatus
 
 log = logging.getLogger("friendship.pipeline")
 
@@ -234,7 +233,7 @@ class Pipeline:
                 outcome = Outcome.DUPLICATE
             case Refusal.EARLY:
                 outcome = Outcome.EARLY
-        if not refused.settled and not refused.log_durable:
+        if refused.event_id is not None and not refused.settled and not refused.log_durable:
             self._park(job, refused.event_id)
         log.info("message_left", extra=self._fields(job) | {"outcome": outcome.value})
         return outcome

@@ -1,4 +1,4 @@
-"""What a consumer child needs to know, with units. Values only: reading them from options is the command line's work."""
+"""What a consumer child needs to know, with units. Values only: the command line reads them from options."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

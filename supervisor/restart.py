@@ -4,7 +4,8 @@
 2. A child that was replaced by choice leaves its slot at once.
 3. A child that never became ready, or died within EARLY_S of it without a settled message, is a failure: the
    successor waits, longer each time.
-4. A stranger's kill of a ready child says nothing about the slot: the successor comes at once.
+4. A stranger's kill says nothing about the slot: the count stays. The successor of a ready child comes at once, that
+   of a booting one after STRANGER_PAUSE_S, so that a stranger who kills every child meets no storm of forks.
 5. Any other death: the successor comes at once, and the count stays.
 """
 
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 EARLY_S = 5.0
+STRANGER_PAUSE_S = 0.25
 DOUBLINGS = 16
 """Past this the pause is at its longest anyway, and 2.0 ** n would overflow for a large n."""
 
@@ -43,10 +45,16 @@ def failures_after(life: Life, failures: int) -> int:
     """Return the slot's count of failures in a row after this life; when it rose, the slot has to wait."""
     if life.messages > 0:
         return 0
-    if life.by_choice:
+    if life.by_choice or life.by_stranger:
         return failures
-    if life.ready_s is None:
+    if life.ready_s is None or life.ready_s < EARLY_S:
         return failures + 1
-    if life.by_stranger or life.ready_s >= EARLY_S:
-        return failures
-    return failures + 1
+    return failures
+
+
+def pause_after(life: Life, failures: int, jitter: float) -> float:
+    """Return the seconds that the slot has to wait after this life, which found it with that many failures."""
+    now_failed = failures_after(life, failures)
+    if now_failed > failures:
+        return backoff_s(now_failed, jitter)
+    return STRANGER_PAUSE_S if life.by_stranger and life.ready_s is None else 0.0

@@ -28,7 +28,7 @@ from supervisor.events import (
 from supervisor.lifecycle import WAITING, WORKING, Phase, State, step
 from supervisor.limits import MB
 from supervisor.reading import Reading
-from supervisor.restart import Life, backoff_s, failures_after
+from supervisor.restart import Life, backoff_s, failures_after, pause_after
 
 CRASH_LOOP = 3
 """Failures in a row from which a slot is said to loop, and a set of such slots to be unable to boot."""
@@ -242,8 +242,8 @@ class Roster:
         )
         slot = self.slots[number]
         failures = failures_after(life, slot.failures)
-        pause = backoff_s(failures, jitter) if failures > slot.failures else 0.0
-        unborn = life.ready_s is None and not life.by_choice
+        pause = pause_after(life, slot.failures, jitter)
+        unborn = life.ready_s is None and not life.by_choice and not life.by_stranger
         boot_failures = (
             slot.boot_failures + 1 if unborn else 0 if life.ready_s is not None else slot.boot_failures
         )

@@ -5,4 +5,6 @@ pytest_plugins = [
     "tests.fixtures.postgres",
     "tests.fixtures.rabbitmq",
     "tests.fixtures.memory_api",
+    "tests.fixtures.worker",
+    "tests.fixtures.desk",
 ]

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import click
 
@@ -87,7 +87,8 @@ def _progress(files: tuple[BinaryIO, ...]) -> Iterator[Callable[[int], None]]:
         return
     sizes = [os.fstat(file.fileno()).st_size for file in files if file.seekable()]
     length = sum(sizes) if len(sizes) == len(files) else None
-    with click.progressbar(length=length, label="publishing", file=sys.stderr) as bar:
+    shown: Any = click.progressbar(length=length, label="publishing", file=sys.stderr)
+    with shown as bar:
         yield bar.update
 
 

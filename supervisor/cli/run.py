@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import click
-from repository.connection import Database
 from setproctitle import setproctitle
 
 from consumer import memory_api
@@ -18,6 +17,7 @@ from consumer.retries import Counts, pass_once
 from consumer.runtime import Runtime
 from consumer.settings import ConsumerSettings
 from repository import deaths
+from repository.connection import Database
 from supervisor import logs, loop
 from supervisor.cli import arithmetic
 from supervisor.cli.given import options, settings
@@ -54,7 +54,7 @@ class Programs:
                 host=death.host,
                 slot=death.slot,
                 pid=death.pid,
-                rss_bytes=death.rss_bytes,
+                rss_bytes=death.rss_bytes or 0,
             )
             for death in dead
         ]
@@ -85,7 +85,9 @@ class Programs:
 def run(context: click.Context) -> None:
     """Run the supervisor in the foreground (what happens without a command)."""
     given = settings(context)
-    logs.configure(given.logs.format, given.logs.level)
+    logs.configure(given.logs.format or ("text" if sys.stdout.isatty() else "json"), given.logs.level)
+    # What pika has to say reaches the log through our own events, without its URLs and tracebacks
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
     for warning in given.warnings:
         log.warning("setting", extra={"text": warning})
     setproctitle(f"friendship-supervisor: {socket.gethostname()}")

@@ -8,11 +8,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import urlsplit
-
-import psycopg
-from psycopg.conninfo import conninfo_to_dict
 
 from consumer import amqp
 from consumer.settings import (
@@ -23,6 +20,8 @@ from consumer.settings import (
     RetrySettings,
     ScoringSettings,
 )
+from repository.connection import secrets
+from repository.errors import BadDatabaseUrl
 from supervisor.cli.options import BY_NAME
 from supervisor.errors import InvalidSettings
 from supervisor.limits import SupervisorSettings
@@ -42,7 +41,7 @@ SCHEMA_WAIT_S = 60.0
 class LogSettings:
     """format: text, json, or None for what suits the output."""
 
-    format: str | None
+    format: Literal["text", "json"] | None
     level: str
 
 
@@ -68,8 +67,8 @@ def read(given: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
     limits = _supervisor(reader, consumer.memory_api.timeout_s)
     consumer_with_lease = _lease(reader, consumer, limits)
     logs = LogSettings(
-        format=reader.choice("log_format", ("text", "json")) or None,
-        level=reader.choice("log_level", ("debug", "info", "warning", "error")),
+        format=reader.read("log_format", _log_format, None),
+        level=reader.read("log_level", _log_level, "info"),
     )
     allow_overcommit = reader.read("allow_overcommit", _switch, default=False)
     if environ.get("LLM_ANALYSIS_ENABLED", "").lower() in {"1", "true", "yes", "on"}:
@@ -90,7 +89,7 @@ def _consumer(reader: "_Reader") -> ConsumerSettings:
             reader.read("memory_api_url", _http_url, ""), reader.read("memory_api_timeout_s", _positive, 60.0)
         ),
         max_message_bytes=int(reader.read("max_message_mb", _positive, 64.0) * MIB),
-        skip_bot_types=frozenset(reader.read("skip_bot_types", _words, ())),
+        skip_bot_types=reader.read("skip_bot_types", _set, frozenset[str]()),
         scoring=ScoringSettings(
             per_turn=reader.read("score_per_turn", _number, 0.0),
             per_question=reader.read("score_per_question", _number, 0.0),
@@ -176,12 +175,6 @@ class _Reader:
             self.problems.append(f"{BY_NAME[name].source}: {error}")
             return default
 
-    def choice(self, name: str, choices: tuple[str, ...]) -> str:
-        text = self.text(name).strip().lower()
-        if text not in choices and (text or BY_NAME[name].default):
-            self.problems.append(f"{BY_NAME[name].source}: must be one of {', '.join(choices)}")
-        return text
-
 
 def _number(text: str) -> float:
     try:
@@ -232,6 +225,10 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
+def _set(text: str) -> frozenset[str]:
+    return frozenset(_words(text))
+
+
 def _emotions(text: str) -> Mapping[str, float]:
     points = {}
     for word in _words(text):
@@ -247,6 +244,22 @@ def _thresholds(text: str) -> tuple[float, float]:
     if len(numbers) != 2 or not numbers[0] < numbers[1]:
         raise ValueError("must be two rising numbers, such as 100,500")
     return numbers[0], numbers[1]
+
+
+def _log_format(text: str) -> Literal["text", "json"] | None:
+    match text.lower():
+        case "text":
+            return "text"
+        case "json":
+            return "json"
+    raise ValueError("must be text or json")
+
+
+def _log_level(text: str) -> str:
+    level = text.lower()
+    if level not in {"debug", "info", "warning", "error"}:
+        raise ValueError("must be debug, info, warning or error")
+    return level
 
 
 def _queue(text: str) -> str:
@@ -268,9 +281,9 @@ def _amqp_url(text: str) -> str:
 
 def _database_url(text: str) -> str:
     try:
-        conninfo_to_dict(text)
-    except psycopg.ProgrammingError:  # libpq quotes the URL, password included
-        raise ValueError("is no URL or connection string that libpq can read") from None
+        secrets(text)
+    except BadDatabaseUrl as bad:  # repeats nothing of the URL
+        raise ValueError(str(bad)) from None
     return text
 
 

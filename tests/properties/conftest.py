@@ -1,0 +1,6 @@
+"""Hypothesis on shared machines: a slow moment is no failure."""
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("shared-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared-machine")

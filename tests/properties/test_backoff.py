@@ -1,0 +1,64 @@
+"""Backoff: bounded at every attempt number, and never shrinking."""
+
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.backoff import exponential, jittered
+from consumer.disposition import HOUR_S, ErrorCode, Failure, retry_delay_s, verdict_on_claim
+from consumer.settings import RetrySettings
+
+attempts = st.integers(-5, 10**12)
+times = st.floats(0.001, 1e6)
+
+
+@given(times, attempts, times)
+def test_exponential_is_bounded_at_every_attempt(base: float, attempt: int, cap: float) -> None:
+    """No attempt number overflows, passes the cap or shortens the wait."""
+    wait = exponential(base, attempt, cap)
+    assert min(base, cap) <= wait <= cap
+    assert exponential(base, attempt + 1, cap) >= wait
+
+
+@given(times, attempts, times, st.integers())
+def test_jitter_keeps_between_half_and_all_of_the_wait(
+    base: float, attempt: int, cap: float, seed: int
+) -> None:
+    """Reconnects spread, and none comes later than the exponential wait."""
+    wait = exponential(base, attempt, cap)
+    assert wait / 2 <= jittered(base, attempt, cap, Random(seed)) <= wait
+
+
+@given(st.sampled_from(ErrorCode), st.integers(1, 100), st.none() | st.floats(0, 1e9), st.integers())
+def test_a_retry_keeps_to_the_contracts_rule(
+    code: ErrorCode, attempt: int, retry_after_s: float | None, seed: int
+) -> None:
+    """Permanent codes and the last attempt are never retried; others wait base x 2^(n-1) + 0-20 %, capped."""
+    settings = RetrySettings()
+    delay_s = retry_delay_s(Failure(code, "", retry_after_s), attempt, settings, Random(seed))
+    if code.permanent or attempt >= settings.max_attempts:
+        assert delay_s is None
+        return
+    assert delay_s is not None
+    cap_s = settings.max_hours * HOUR_S
+    base_s = min(settings.base_hours * HOUR_S * 2 ** (attempt - 1), cap_s)
+    assert min(base_s, cap_s) <= delay_s <= cap_s
+    if not retry_after_s or retry_after_s <= base_s:
+        assert delay_s <= base_s * 1.2
+    else:
+        assert delay_s >= min(retry_after_s, cap_s)
+
+
+@given(
+    st.integers(1, 100), st.integers(0, 10), st.sampled_from(["rss_hard", "deadline", "crashed", "new cause"])
+)
+def test_an_event_is_settled_by_two_blamed_deaths_or_twenty_five_claims(
+    claims: int, deaths: int, cause: str
+) -> None:
+    """Fewer never settle it, and the code names what killed."""
+    verdict = verdict_on_claim(claims, deaths, cause)
+    assert (verdict is not None) == (deaths >= 2 or claims > 25)
+    if verdict is not None and deaths >= 2:
+        expected = {"rss_hard": "MEMORY_BUDGET_EXCEEDED", "deadline": "DEADLINE_EXCEEDED"}
+        assert verdict.code == expected.get(cause, "CHILD_CRASHED")

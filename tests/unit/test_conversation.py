@@ -1,0 +1,87 @@
+"""Logs: both item forms become one request, and everything else is counted."""
+
+import orjson
+import pytest
+
+from consumer.conversation import CHUNK_BYTES, Transcript, transcribe
+from consumer.errors import MalformedMessage
+
+
+def read(items: list[object]) -> tuple[Transcript, list[dict[str, str]]]:
+    transcript = transcribe(orjson.dumps(items), "u", "c")
+    request = orjson.loads(b"".join(transcript.payload))
+    assert (request["user_id"], request["conversation_id"]) == ("u", "c")
+    return transcript, request["conversation"]
+
+
+def test_both_forms_give_the_same_request() -> None:
+    """speaker/text and character/content are two ways to say one thing."""
+    first, one = read([{"speaker": "pika", "text": "Chào bé! 😀"}, {"speaker": "user", "text": "hi"}])
+    second, other = read(
+        [
+            {"character": "BOT_RESPONSE_CONVERSATION", "content": "Chào bé! 😀"},
+            {"character": "USER_X", "content": "hi"},
+        ]
+    )
+    assert (
+        one == other == [{"role": "assistant", "content": "Chào bé! 😀"}, {"role": "user", "content": "hi"}]
+    )
+    assert first.turns == second.turns == 1
+
+
+def test_empty_texts_are_dropped_and_counted() -> None:
+    """Silence is no message, and breaks no turn."""
+    transcript, said = read(
+        [
+            {"speaker": "pika", "text": "a"},
+            {"speaker": "user", "text": ""},
+            {"speaker": "user", "text": " \n"},
+            {"speaker": "user", "text": "b"},
+        ]
+    )
+    assert [item["content"] for item in said] == ["a", "b"]
+    assert (transcript.turns, transcript.empty, transcript.unusable) == (1, 2, 0)
+
+
+def test_unusable_items_are_dropped_and_counted() -> None:
+    """Another speaker, another form, or another type: none of them fails the conversation."""
+    odd: list[object] = [
+        {"speaker": "narrator", "text": "x"},
+        {"character": "NARRATOR", "content": "x"},
+        {"speaker": "pika"},
+        {"speaker": 5, "text": "x"},
+        {"speaker": "pika", "text": ["x"]},
+        "text",
+        7,
+        None,
+    ]
+    transcript, said = read([*odd, {"speaker": "pika", "text": "a", "turn_id": 1, "timestamp": "t"}])
+    assert said == [{"role": "assistant", "content": "a"}]
+    assert transcript.unusable == len(odd)
+    with pytest.raises(MalformedMessage):
+        transcribe(orjson.dumps(odd), "u", "c")
+
+
+def test_an_empty_log_has_no_messages() -> None:
+    """Nothing said is no mistake."""
+    assert read([])[0].messages == 0
+    assert read([{"speaker": "user", "text": ""}])[0].messages == 0
+
+
+def test_escapes_and_invalid_bytes() -> None:
+    """Escaped text goes through unchanged; a text that is not UTF-8 makes the log malformed."""
+    transcript = transcribe(b'[{"speaker":"user","text":"a\\n\\u00e9\\ud83d\\ude00"}]', "u", "c")
+    assert orjson.loads(b"".join(transcript.payload))["conversation"][0]["content"] == "a\né😀"
+    with pytest.raises(MalformedMessage):
+        transcribe(b'[{"speaker":"user","text":"\xff"}]', "u", "c")
+
+
+def test_a_long_log_is_given_out_in_chunks_that_are_dropped() -> None:
+    """No chunk is much larger than a text beyond the chunk size, and none is kept."""
+    items = [{"speaker": "pika" if i % 2 else "user", "text": "x" * 1000} for i in range(1000)]
+    transcript = transcribe(orjson.dumps(items), "u", "c")
+    chunks = list(transcript.payload)
+    assert sum(map(len, chunks)) == transcript.payload.length
+    assert max(map(len, chunks)) < CHUNK_BYTES + 2000
+    assert list(transcript.payload) == []
+    assert transcript.turns == 500

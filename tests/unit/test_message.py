@@ -1,0 +1,88 @@
+"""Messages: what the contract accepts and what it refuses."""
+
+from datetime import UTC, datetime
+
+import orjson
+import pytest
+
+from consumer.errors import MalformedMessage
+from consumer.message import identify, parse
+
+
+def body(**fields: object) -> bytes:
+    return orjson.dumps({"conversation_id": "c-1", "user_id": "u-1"} | fields)
+
+
+def test_the_smallest_message_has_two_ids() -> None:
+    """A message of ids only is what the retry pass publishes."""
+    message = parse(body())
+    assert (message.conversation_id, message.user_id, message.log) == ("c-1", "u-1", None)
+
+
+def test_unknown_keys_are_ignored() -> None:
+    """A newer publisher may say more than this version reads."""
+    assert parse(body(novelty={"deep": [1, 2]}, enqueued_at=17)).user_id == "u-1"
+
+
+def test_null_means_absent() -> None:
+    """A publisher that writes null for what it does not know is understood."""
+    message = parse(body(conversation_log=None, conversation_log_url=None, agent_tag=None, start_time=None))
+    assert (message.log, message.conversation_log_url, message.agent_tag, message.start_time) == (None,) * 4
+
+
+def test_times_are_read_as_utc() -> None:
+    """An offset is respected, and a time without one is UTC."""
+    message = parse(body(start_time="2026-01-01T07:00:00+07:00", end_time="2026-01-01T00:30:00"))
+    assert message.start_time == datetime(2026, 1, 1, tzinfo=UTC)
+    assert message.end_time == datetime(2026, 1, 1, 0, 30, tzinfo=UTC)
+
+
+def test_the_log_is_kept_as_it_came() -> None:
+    """The log is not parsed before the event is claimed."""
+    log = parse(b'{"conversation_id":"c","user_id":"u","conversation_log": [ {"speaker" : 1} ] }').log
+    assert log is not None
+    assert bytes(log) == b'[ {"speaker" : 1} ]'
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"",
+        b"hello",
+        b"[]",
+        b"null",
+        b'"text"',
+        b"\xff\xfe",
+        orjson.dumps({"user_id": "u"}),
+        orjson.dumps({"conversation_id": "c"}),
+        body(conversation_id=5),
+        body(user_id=None),
+        body(conversation_id=""),
+        body(conversation_id="x" * 256),
+        body(user_id="a\0b"),
+        body(bot_type=7),
+        body(agent_tag="a\0b"),
+        body(conversation_log="text"),
+        body(conversation_log={"speaker": "pika"}),
+        body(conversation_log=5),
+        body(conversation_log_url="https://example.org/log"),
+        body(conversation_log_url="s3://bucket"),
+        body(conversation_log_url="s3:///key"),
+        body(start_time=1735689600),
+        body(start_time="yesterday"),
+    ],
+)
+def test_what_is_no_message_is_refused(bad: bytes) -> None:
+    """Each way to be no message is named, and the reason never quotes the body."""
+    with pytest.raises(MalformedMessage) as refused:
+        parse(bad)
+    assert refused.value.code == "INVALID_MESSAGE"
+    assert "hello" not in refused.value.reason
+
+
+def test_a_malformed_message_can_still_be_identified() -> None:
+    """By its conversation_id when that is readable, else by its AMQP message_id, else not at all."""
+    assert identify(body(user_id=5), "other") == "c-1"
+    assert identify(b"not json", "from-header") == "from-header"
+    assert identify(b"not json", None) is None
+    assert identify(b"not json", "a\0b") is None

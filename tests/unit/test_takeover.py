@@ -1,0 +1,46 @@
+"""Taking over: the account first, then once without one, then not."""
+
+from dataclasses import replace
+
+from consumer.takeover import ACCOUNT_WAIT_S, Step, next_step
+from repository.rows import Sighting
+
+SEEN = Sighting(
+    event_id=1,
+    user_id="u",
+    status="PROCESSING",
+    epoch=3,
+    claimed_by="other",
+    lease_live=True,
+    accounted=False,
+    account_blamed=False,
+    blamed_deaths=0,
+    last_blame=None,
+    claims_since_outcome=1,
+    unexplained_takeovers=0,
+    log_durable=False,
+)
+
+
+def test_the_account_is_waited_for_a_moment() -> None:
+    """A redelivery beats the account of the dead by milliseconds."""
+    assert next_step(SEEN, 0.0) is Step.WAIT
+    assert next_step(replace(SEEN, accounted=True), 0.0) is Step.TAKE_OVER
+
+
+def test_the_first_unexplained_takeover_is_allowed() -> None:
+    """A whole host may be gone, with nobody left to write accounts."""
+    assert next_step(SEEN, ACCOUNT_WAIT_S) is Step.TAKE_OVER
+
+
+def test_the_second_in_a_row_is_held_until_an_account_or_the_lease() -> None:
+    """Two children behind a proxy that cuts connections do not take over from each other for ever."""
+    again = replace(SEEN, unexplained_takeovers=1)
+    assert next_step(again, 100.0) is Step.HOLD
+    assert next_step(replace(again, accounted=True), 100.0) is Step.TAKE_OVER
+    assert next_step(replace(again, lease_live=False), 100.0) is Step.TAKE_OVER
+
+
+def test_a_holder_that_ended_is_no_longer_contended() -> None:
+    """The event is claimed anew when its status has moved."""
+    assert next_step(replace(SEEN, status="FAILED"), 0.0) is Step.CLAIM_AGAIN
