@@ -286,6 +286,7 @@ def test_the_request_is_what_the_contract_says() -> None:
     assert headers["idempotency-key"] == "l%E1%BB%9Bp-1"
     assert headers["content-length"] == "34"
     assert headers["accept-encoding"] == "identity"
+    assert headers["connection"] == "close"
     assert headers["host"] == f"127.0.0.1:{peer.port}"
     assert "authorization" not in headers
     assert "transfer-encoding" not in headers
