@@ -1,7 +1,7 @@
 """Keep one program alive exactly as long as the process that asked for it.
 
-Theory of operation. The starter runs this file as a process of its own (`python -I -S keeper.py ORDER`),
-which forks and executes the program and then waits for whichever ends first:
+Theory of operation. The starter runs this file as a process of its own (`python -I -S keeper.py`, an
+order in JSON on its standard input), which forks and executes the program and then waits for whichever ends first:
 
 - the program: the keeper kills what it left behind and exits with its status;
 - the starter, by any signal: the keeper asks the program to go, kills it after a moment with all it
@@ -29,7 +29,7 @@ FAREWELL_S = 3.0
 
 
 def main() -> int:
-    order: dict[str, Any] = json.loads(sys.argv[1])
+    order: dict[str, Any] = json.loads(sys.stdin.read())
     starter = _watch(order["starter"])
     if starter is None or os.getppid() != order["starter"]:
         shutil.rmtree(order["remove"], ignore_errors=True)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
-from typing import IO, Self
+from typing import Self
 
 import psutil
 
@@ -151,15 +151,17 @@ class Program:
             "remove": str(remove),
         }
         keeper = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(KEEPER), json.dumps(order)],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-I", "-S", str(KEEPER)],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,  # ^C at the terminal is for the starter
         )
-        output: IO[str] | None = keeper.stdout
-        assert output is not None
-        with output:
+        assert keeper.stdin is not None
+        assert keeper.stdout is not None
+        with keeper.stdin as orders:  # not as an argument: everybody may read those, and env may hold secrets
+            orders.write(json.dumps(order))
+        with keeper.stdout as output:
             line = output.readline()
         if not line:
             raise ServerFailed(f"the keeper of {argv[0]} ended at once with status {keeper.wait()}")
