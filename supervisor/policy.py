@@ -122,11 +122,14 @@ def decide(
 ) -> list[Action]:
     """Choose this turn's actions; nothing is changed. Rules in the module's docstring."""
     actions: list[Action] = []
+    free: list[Child] = []
     for child in roster.children():
         action = _for_child(child, _reading(child, readings), roster, now, settings)
         if action is not None:
             actions.append(action)
-    actions.extend(_by_choice(roster, readings, settings))
+        elif child.state is State.READY:
+            free.append(child)
+    actions.extend(_by_choice(free, roster, readings, settings))
     actions.extend(_errands(roster, now, settings))
     actions.extend(_ending(roster, readings, now, settings))
     if not any(isinstance(action, GiveUp) for action in actions):
@@ -220,15 +223,15 @@ def _drained_too_long(
 
 
 def _by_choice(
-    roster: Roster, readings: Mapping[int, Reading], settings: SupervisorSettings
+    free: list[Child], roster: Roster, readings: Mapping[int, Reading], settings: SupervisorSettings
 ) -> Iterator[Action]:
     if roster.stop is not None or roster.turn is not None:
         return
     heavy: list[tuple[int, int]] = []
     others: list[tuple[int, Cause]] = []
-    for child in roster.children():
+    for child in free:
         reading = _reading(child, readings)
-        if child.state is not State.READY or child.slot >= roster.target or reading is None:
+        if reading is None:
             continue
         size = _size_at_rest(reading)
         if reading.view.messages > 0 and size > settings.rss_budget_bytes:
