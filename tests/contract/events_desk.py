@@ -1,0 +1,132 @@
+"""Short ways for a test to make an event, hurry it along and look at it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+
+from repository.connection import Database, Row
+from repository.deaths import Account, record
+from repository.events import Events
+from repository.rows import Claimed, ClaimRequest, Contended, Refused, Sighting, UserStatus
+
+NUMBERS = count(1)
+ACCOUNT_CAUSE = "rss_hard"
+
+
+def request(conversation: str = "talk", **changes: Any) -> ClaimRequest:
+    """A delivery of its own, unless claimed_by says otherwise."""
+    values = {"user_id": "lan", "claimed_by": f"holder-{next(NUMBERS)}"} | changes
+    return ClaimRequest(conversation_id=conversation, **values)
+
+
+def adding(delta: float, level: str = "PHASE1_STRANGER") -> Callable[[UserStatus], UserStatus]:
+    """A step that adds to the score and counts the conversations of a topic."""
+
+    def advance(before: UserStatus) -> UserStatus:
+        turns = before.topic_metrics.get("movie", {}).get("turns", 0) + 1
+        return UserStatus(before.score + delta, level, {**before.topic_metrics, "movie": {"turns": turns}})
+
+    return advance
+
+
+@dataclass(frozen=True)
+class Desk:
+    """One database, seen from above."""
+
+    database: Database
+    events: Events
+
+    def run(self, sql: str, *values: Any) -> list[Row]:
+        with self.database.connection().cursor() as cursor:
+            cursor.execute(sql.encode(), values)
+            return [] if cursor.description is None else cursor.fetchall()
+
+    def row(self, conversation: str = "talk") -> Row:
+        (found,) = self.run("SELECT * FROM conversation_events WHERE conversation_id = %s", conversation)
+        return found
+
+    def user(self, user: str = "lan") -> Row:
+        (found,) = self.run("SELECT * FROM friendship_status WHERE user_id = %s", user)
+        return found
+
+    def ledger(self) -> list[Row]:
+        return self.run("SELECT * FROM score_ledger ORDER BY user_id, seq")
+
+    def set(self, assignments: str, *values: Any, conversation: str = "talk") -> None:
+        self.run(
+            f"UPDATE conversation_events SET {assignments} WHERE conversation_id = %s", *values, conversation
+        )
+
+    def insert(self, conversation: str = "talk", user: str = "lan", **columns: Any) -> None:
+        """Insert as another program does, naming only the columns given."""
+        names = ["conversation_id", "user_id", *columns]
+        marks = ", ".join(["%s"] * len(names))
+        self.run(
+            f"INSERT INTO conversation_events ({', '.join(names)}) VALUES ({marks})",
+            conversation,
+            user,
+            *columns.values(),
+        )
+
+    def lease_runs_out(self, conversation: str = "talk") -> None:
+        self.set("lease_until = clock_timestamp() - interval '1 second'", conversation=conversation)
+
+    def becomes_due(self, conversation: str = "talk") -> None:
+        self.set("next_attempt_at = clock_timestamp() - interval '1 second'", conversation=conversation)
+
+    def seconds_until(self, column: str, conversation: str = "talk") -> float:
+        (found,) = self.run(
+            f"SELECT extract(epoch FROM {column} - clock_timestamp())::float8 AS s"
+            " FROM conversation_events WHERE conversation_id = %s",
+            conversation,
+        )
+        return float(found["s"])
+
+    def claim(self, conversation: str = "talk", **changes: Any) -> Claimed:
+        answer = self.events.claim(request(conversation, **changes))
+        assert isinstance(answer, Claimed), answer
+        return answer
+
+    def refused(self, conversation: str = "talk", **changes: Any) -> Refused:
+        answer = self.events.claim(request(conversation, **changes))
+        assert isinstance(answer, Refused), answer
+        return answer
+
+    def contended(self, conversation: str = "talk", **changes: Any) -> Sighting:
+        answer = self.events.claim(request(conversation, redelivered=True, **changes))
+        assert isinstance(answer, Contended), answer
+        return answer.sighting
+
+    def complete(self, claim: Claimed, delta: float = 10.0) -> UserStatus:
+        return self.events.complete(claim, delta=delta, details={"turns": 2}, advance=adding(delta))
+
+    def fail(
+        self,
+        claim: Claimed,
+        code: str = "MEMORY_API_TIMEOUT",
+        delay_s: float | None = 3600.0,
+        parked: bytes | None = None,
+    ) -> None:
+        self.events.fail(claim, code=code, details="why", delay_s=delay_s, parked=parked)
+
+    def account(self, claim: Claimed, *, blamed: bool, known: bool = True) -> int:
+        """Write the account of a holder's death; known: it had read the reply to its claim."""
+        return record(self.database, [death(claim, blamed=blamed, known=known)])
+
+
+def death(claim: Claimed, *, blamed: bool, known: bool = True) -> Account:
+    return Account(
+        conversation_id=claim.conversation_id,
+        event_id=claim.event_id if known else 0,
+        epoch=claim.epoch if known else 0,
+        claimed_by=claim.claimed_by,
+        cause=ACCOUNT_CAUSE,
+        blamed=blamed,
+        died_at=datetime.now(UTC),
+        host="here",
+        slot=0,
+        pid=4711,
+        rss_bytes=300 << 20,
+    )
