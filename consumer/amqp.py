@@ -28,6 +28,7 @@ from consumer.settings import BrokerSettings
 
 DELIVERY_LIMIT = 50  # above the claim limit: the row decides first
 HEARTBEAT_S = 60
+FRAME_MAX_BYTES = 16 * 1024
 CONNECT_TIMEOUT_S = 10.0
 PUBLISH_TIMEOUT_S = 60.0
 
@@ -45,6 +46,9 @@ def parameters(settings: BrokerSettings, name: str) -> pika.URLParameters:
         result.heartbeat = HEARTBEAT_S
     if "blocked_connection_timeout=" not in settings.url:
         result.blocked_connection_timeout = PUBLISH_TIMEOUT_S
+    if "frame_max=" not in settings.url:
+        # pika appends 4 KiB reads to the frame at hand: large frames are copied over and over
+        result.frame_max = FRAME_MAX_BYTES
     result.socket_timeout = result.stack_timeout = CONNECT_TIMEOUT_S
     result.tcp_options = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
     result.client_properties = {"connection_name": f"friendship-supervisor {name}"}

@@ -131,6 +131,8 @@ def _invariants(database: Database) -> Iterator[Finding]:
 
 
 def _memory_api(url: str) -> Finding:
+    import httpx  # noqa: PLC0415 (8 MB that no worker needs)
+
     try:
         answer = httpx.get(url, timeout=PROBE_TIMEOUT_S)
     except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from typing import Self
 
 import psycopg
 
@@ -12,8 +13,8 @@ from tests.fixtures.worker import Worker
 Start = Callable[..., Worker]
 
 SAMPLE = """
-SELECT count(*) FILTER (WHERE state LIKE 'idle in transaction%' AND state_change < clock_timestamp() - interval '50 ms'),
-       count(*)
+SELECT count(*) FILTER (WHERE state LIKE 'idle in transaction%'
+                          AND state_change < clock_timestamp() - interval '50 ms'), count(*)
   FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'friendship-supervisor%'
 """
 
@@ -34,7 +35,7 @@ class Sampler:
                 assert row is not None
                 self.samples.append((row[0], row[1]))
 
-    def __enter__(self) -> "Sampler":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

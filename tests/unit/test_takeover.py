@@ -7,6 +7,7 @@ from repository.rows import Sighting
 
 SEEN = Sighting(
     event_id=1,
+    conversation_id="c",
     user_id="u",
     status="PROCESSING",
     epoch=3,
