@@ -8,11 +8,11 @@ import signal
 import subprocess
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 from rich.console import Console, Group
@@ -31,12 +31,15 @@ DATABASE = "robot_context_handling"
 API_DELAY_S, API_SPREAD_S = 0.6, 0.4
 
 BIG_BYTES = 3 << 20
+WARM_UP = 4  # conversations after which a child is weighed
 MAX_MESSAGE_MB = 8
 # What a 3 MB message adds to a child while it is handled is more than this, and its rest is less.
 ROOM_MB = 3
 # Far enough above the budget that nothing is killed here: the demo shows replacements by choice.
 HARD_ROOM_MB = 60
 
+# Of what changes all the time, so that the picture stands still.
+WIDTHS = {"pid": 7, "state": 8, "RSS MB": 6, "conversation": 18}
 STATE_COLOURS = {"busy": "green", "draining": "yellow", "frozen": "red", "killed": "red", "empty": "dim"}
 BY_STATUS = "SELECT status, count(*) FROM conversation_events GROUP BY status"
 BY_USER = """
@@ -125,16 +128,16 @@ class Supervisor:
             if line.startswith(b"{"):
                 yield json.loads(line)
 
-    def wait_for(self, name: str) -> dict[str, Any]:
-        """Wait until an event of this name is logged."""
+    def wait_for(self, name: str, times: int = 1) -> dict[str, Any]:
+        """Wait until so many events of this name are logged, and give the last."""
         seen: list[dict[str, Any]] = []
 
         def logged() -> bool:
             seen.extend(event for event in self.events() if event.get("event") == name)
-            return bool(seen)
+            return len(seen) >= times
 
         self.program.wait_until(logged, f"friendship-supervisor ({name})", STUCK_AFTER_S)
-        return seen[0]
+        return seen[-1]
 
     def stop(self) -> None:
         self.program.stop(signal.SIGTERM, patience_s=30.0)
@@ -167,12 +170,13 @@ def main() -> int:
 
 def demonstrate(options: Options, console: Console, stack: Stack, directory: Path) -> int:
     stack.postgres.create_database(DATABASE)
-    stack.memory_api.set_mode("delay", seconds=API_DELAY_S, spread_s=API_SPREAD_S)
     environment = stack.environment(DATABASE) | {"FRIENDSHIP_LOG_FORMAT": "json", "FRIENDSHIP_LISTEN": ""}
     for name, value in stack.environment(DATABASE).items():
         console.print(f"      {name}={value}", markup=False, soft_wrap=True)
     command(environment, "migrate")
-    idle_mb = weigh_idle_child(directory, environment)
+    examples = EXAMPLES.read_text("utf-8").splitlines(keepends=True)
+    idle_mb = weigh_idle_child(directory, environment, examples[:WARM_UP])
+    stack.memory_api.set_mode("delay", seconds=API_DELAY_S, spread_s=API_SPREAD_S)
     budget_mb = idle_mb + ROOM_MB
     console.print(
         f"demo: an idle child is {idle_mb} MB here; running {options.children} with a budget of {budget_mb} MB,"
@@ -188,8 +192,7 @@ def demonstrate(options: Options, console: Console, stack: Stack, directory: Pat
     )
     try:
         supervisor.wait_for("child_ready")
-        examples = [json.loads(line) for line in EXAMPLES.read_text("utf-8").splitlines()]
-        to_skip = sum(example.get("bot_type") == "NEXT_LESSON" for example in examples)
+        to_skip = sum(json.loads(line).get("bot_type") == "NEXT_LESSON" for line in examples)
         show = Show(len(examples) + options.big, to_skip)
         publisher = publish(environment, directory, options.big)
         finished = watch(
@@ -212,12 +215,13 @@ def demonstrate(options: Options, console: Console, stack: Stack, directory: Pat
     return 0 if finished else 1
 
 
-def command(environment: dict[str, str], *words: str) -> None:
+def command(environment: dict[str, str], *words: str, lines: str = "") -> None:
     """Run one of the program's commands to its end. Raises ServerFailed when it fails."""
     done = subprocess.run(
         [COMMAND, *words],
         env=os.environ | environment,
         cwd=CHECKOUT,
+        input=lines,
         capture_output=True,
         text=True,
         check=False,
@@ -226,11 +230,13 @@ def command(environment: dict[str, str], *words: str) -> None:
         raise ServerFailed(f"friendship-supervisor {words[0]} failed: {done.stderr or done.stdout}")
 
 
-def weigh_idle_child(directory: Path, environment: dict[str, str]) -> int:
-    """Return what a child that has done nothing yet weighs with this Python, in MB, rounded up."""
+def weigh_idle_child(directory: Path, environment: dict[str, str], conversations: Sequence[str]) -> int:
+    """Return what a child weighs after some small messages, with nothing in hand: MB, rounded up."""
     supervisor = Supervisor(directory, environment, "--children=1", f"--max-message-mb={MAX_MESSAGE_MB}")
     try:
         supervisor.wait_for("child_ready")
+        command(environment, "publish", "-", lines="".join(conversations))
+        supervisor.wait_for("message_processed", times=len(conversations))
         supervisor.program.signal(signal.SIGUSR1)
         return int(supervisor.wait_for("child_status")["rss_mb"]) + 1
     finally:
@@ -343,9 +349,8 @@ def progress_line(show: Show) -> str:
 def picture(show: Show) -> Group:
     children = Table(title="Children", title_justify="left")
     for name in ("slot", "pid", "state", "RSS MB", "messages", "restarts", "conversation"):
-        children.add_column(
-            name, justify="right" if name in {"slot", "pid", "RSS MB", "messages"} else "left"
-        )
+        justify: Literal["left", "right"] = "left" if name in {"state", "conversation"} else "right"
+        children.add_column(name, justify=justify, min_width=WIDTHS.get(name))
     for slot, child in sorted(show.children.items()):
         cells = (slot, child["pid"], child["state"], child["rss_mb"], child["messages"], child["restarts"])
         shown = ["-" if cell is None else str(cell) for cell in cells]
