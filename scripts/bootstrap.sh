@@ -70,11 +70,24 @@ find_packages() {
     packages=${packages# }
 }
 
+# What the packages are for, in words for a machine that has other packages.
+programs_of() {
+    for package in $1; do
+        case $package in
+        python3) printf 'Python 3.11 or newer; ' ;;
+        python3*venv) printf 'its venv and ensurepip modules; ' ;;
+        rabbitmq-server) printf 'RabbitMQ 3.9 or newer (rabbitmq-server, epmd); ' ;;
+        postgresql) printf 'PostgreSQL 14 or newer (initdb, postgres); ' ;;
+        ca-certificates) printf 'root certificates for TLS; ' ;;
+        esac
+    done
+}
+
 install_programs() {
     find_packages "$1"
     [ -n "$packages" ] || return 0
     if ! command -v apt-get >/dev/null; then
-        without_programs "$1" "apt-get is not here; install what gives Debian's packages: $packages"
+        without_programs "$1" "apt-get is not here; install these first: $(programs_of "$packages")"
         return 0
     fi
     as_root=
