@@ -191,7 +191,8 @@ def _prove(database: psycopg.Connection, conversations: list[Conversation]) -> N
     for one in conversations:
         change = 0.5 * one.turns + 5 * facts_for(one.conversation_id)
         expected[one.user_id] = expected.get(one.user_id, 0.0) + change
-    scores: dict[str, float] = dict(database.execute("SELECT user_id, friendship_score FROM friendship_status").fetchall())
+    rows = database.execute("SELECT user_id, friendship_score FROM friendship_status")
+    scores: dict[str, float] = dict(rows.fetchall())
     wrong = [user for user, score in expected.items() if abs(scores.get(user, 0.0) - score) > TOLERANCE]
     if wrong or scores.keys() != expected.keys():
         raise SystemExit(f"the scores of {wrong or scores.keys() ^ expected.keys()} are wrong")

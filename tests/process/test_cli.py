@@ -1,0 +1,187 @@
+"""The commands as a person or a cron job runs them."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import psutil
+import pytest
+
+from scripts.conversations import make
+from tests.fixtures.desk import Desk
+from tests.fixtures.worker import Worker
+
+Start = Callable[..., Worker]
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def program(
+    *arguments: str, environment: dict[str, str] | None = None, stdin: bytes = b""
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "supervisor", *arguments],
+        env=os.environ | (environment or {}),
+        input=stdin,
+        capture_output=True,
+        check=False,
+    )
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def test_the_examples_are_all_accepted(environment: dict[str, str], desk: Desk) -> None:
+    """`publish` counts what the broker has confirmed."""
+    done = program("publish", str(EXAMPLES / "conversations.jsonl"), environment=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "accepted 36, refused 0\n"
+    assert desk.depth() == 36
+
+
+def test_lines_that_are_no_message_are_named_and_the_others_published(
+    environment: dict[str, str], desk: Desk
+) -> None:
+    """Exit status 1, line numbers, and a good line in their midst goes through."""
+    lines = (EXAMPLES / "invalid.jsonl").read_bytes() + make("good", "u").body + b"\n\n"
+    done = program("publish", "-", environment=environment, stdin=lines)
+    assert done.returncode == 1
+    assert done.stdout == "accepted 1, refused 6\n"
+    for number in range(1, 7):
+        assert f"line {number} is no message" in done.stderr
+    assert desk.depth() == 1
+
+
+def test_publishing_without_a_broker_says_so_in_one_line(environment: dict[str, str]) -> None:
+    """No traceback, no password."""
+    away = environment | {"RABBITMQ_URL": "amqp://guest:hunter2@127.0.0.1:1/%2F"}
+    done = program("publish", str(EXAMPLES / "conversations.jsonl"), environment=away)
+    assert done.returncode == 1
+    assert "the broker was lost" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "hunter2" not in done.stderr + done.stdout
+
+
+def test_migrate_does_nothing_the_second_time(database_url: str) -> None:
+    """It names what it applied."""
+    first = program("migrate", environment={"DATABASE_URL": database_url})
+    second = program("migrate", "--database-url", database_url)
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert "applied 0001" in first.stdout
+    assert "applied" not in second.stdout
+
+
+def test_retry_counts_and_publishes_what_is_due_once(environment: dict[str, str], desk: Desk) -> None:
+    """FAILED and due, PENDING and due, PROCESSING over its lease; and nothing the second time."""
+    desk.query(
+        "INSERT INTO conversation_events (conversation_id, user_id, status, next_attempt_at) VALUES "
+        "('due', 'u', 'FAILED', now()), ('later', 'u', 'FAILED', now() + interval '1 hour'), "
+        "('never', 'u', 'FAILED', NULL), ('stale', 'u', 'PENDING', now()), ('done', 'u', 'PROCESSED', NULL)"
+    )
+    desk.query(
+        "INSERT INTO conversation_events (conversation_id, user_id, status, attempt_count, lease_until, claimed_by) "
+        "VALUES ('lost', 'u', 'PROCESSING', 1, now(), 'somebody')"
+    )
+    done = program("retry", environment=environment)
+    assert done.returncode == 0, done.stderr
+    assert orjson.loads(done.stdout) == {"failed": 1, "pending": 1, "rescued": 1, "published": 3}
+    assert desk.depth() == 3
+    again = program("retry", environment=environment)
+    assert orjson.loads(again.stdout)["published"] == 0
+    assert desk.statuses() == {"PENDING": 3, "FAILED": 2, "PROCESSED": 1}
+
+
+def test_check_is_content_with_a_good_setup(environment: dict[str, str], desk: Desk) -> None:
+    """One line each, invariants and Memory API included."""
+    done = program("check", "--invariants", "--memory-api", environment=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line.split()[1] for line in done.stdout.splitlines()] == [
+        "configuration",
+        "memory",
+        "broker",
+        "database",
+        "invariants",
+        "memory",
+    ]
+
+
+def test_check_names_the_remedy_of_each_failure(environment: dict[str, str], database_url: str) -> None:
+    """A schema that is missing, a broker that is away, an API that is away."""
+    broken = environment | {
+        "DATABASE_URL": database_url,
+        "RABBITMQ_URL": "amqp://guest:hunter2@127.0.0.1:1/%2F",
+        "MEMORY_API_URL": "http://127.0.0.1:1",
+    }
+    done = program("check", "--memory-api", environment=broken)
+    assert done.returncode == 1
+    failed = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
+    assert len(failed) == 3
+    assert all(" -> " in line for line in failed)
+    assert "friendship-supervisor migrate" in done.stdout
+    assert "hunter2" not in done.stdout
+    assert program("check", "--db", environment=environment).returncode == 0
+
+
+def test_check_finds_a_broken_promise(environment: dict[str, str], desk: Desk) -> None:
+    """A PROCESSED row without its ledger row is a breach, and the exit status says so."""
+    desk.query(
+        "INSERT INTO conversation_events (conversation_id, user_id, status, claim_epoch) "
+        "VALUES ('forged', 'u', 'PROCESSED', 1)"
+    )
+    done = program("check", "--db", "--invariants", environment=environment)
+    assert done.returncode == 1
+    assert "FAIL" in done.stdout
+
+
+def test_configuration_errors_are_all_named_with_exit_2() -> None:
+    """Before anything is started."""
+    done = program("--children", "none", "run", "--rss-mb", "-1")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 2
+    assert program("--no-such-option").returncode == 2
+    assert program("no-such-command").returncode == 2
+
+
+def test_a_message_limit_that_cannot_be_received_is_refused(environment: dict[str, str]) -> None:
+    """pika holds a body twice; the largest limit that fits is named."""
+    done = program(
+        "--rss-mb", "100", environment=environment | {"MAX_MESSAGE_MB": "64", "FRIENDSHIP_RSS_MB": ""}
+    )
+    assert done.returncode == 2
+    assert "--max-message-mb" in done.stderr
+
+
+def test_an_old_schema_is_waited_for_and_then_work_begins(
+    start_worker: Start, database_url: str, environment: dict[str, str]
+) -> None:
+    """`migrate` may come a little later than the worker."""
+    worker = start_worker(DATABASE_URL=database_url)
+    worker.wait_for("waiting", on="schema")
+    assert program("migrate", environment={"DATABASE_URL": database_url}).returncode == 0
+    worker.wait_for("child_ready", times=2)
+    assert worker.stop() == 0
+
+
+@pytest.mark.slow
+def test_a_schema_that_stays_old_ends_the_supervisor_with_exit_2(
+    start_worker: Start, database_url: str
+) -> None:
+    """After 60 s."""
+    worker = start_worker(DATABASE_URL=database_url)
+    assert worker.wait(90) == 2
+
+
+def test_secrets_given_as_options_are_not_in_any_process_title(
+    start_worker: Start, environment: dict[str, str]
+) -> None:
+    """Everybody may read /proc/PID/cmdline."""
+    secret = environment["RABBITMQ_URL"].replace("guest:guest", "guest:guest") + "?heartbeat=31"
+    worker = start_worker("--rabbitmq-url", secret, "run", "--database-url", environment["DATABASE_URL"])
+    worker.wait_for("child_ready", times=2)
+    for pid in [worker.pid, *worker.children()]:
+        title = " ".join(psutil.Process(pid).cmdline())
+        assert "friendship-supervisor" in title
+        assert "heartbeat=31" not in title
+        assert environment["DATABASE_URL"] not in title
+    assert worker.stop(signal.SIGINT) == 0

@@ -1,0 +1,251 @@
+"""The pipeline's promises where real servers would have to fail at just the right moment."""
+
+import zlib
+from dataclasses import replace
+from datetime import UTC, datetime
+from random import Random
+
+import orjson
+import pytest
+
+from consumer.memory_api import MemoryApiTimeout
+from consumer.pipeline import Outcome, Pipeline
+from consumer.ports import Delivery
+from consumer.settings import BrokerSettings, ConsumerSettings, MemoryApiSettings
+from repository.errors import BadData, DatabaseAway, Fenced
+from repository.rows import Claimed, Contended, Refusal, Refused, Sighting, StoredLog
+from tests.fixtures.fakes import FakeApi, FakeClock, FakeLink, FakeRuntime, FakeStore
+
+LOG = [{"speaker": "pika", "text": "hi"}, {"speaker": "user", "text": "hello"}]
+BODY = orjson.dumps({"conversation_id": "c", "user_id": "u", "agent_tag": "movie", "conversation_log": LOG})
+IDS = orjson.dumps({"conversation_id": "c", "user_id": "u"})
+CLAIM = Claimed(event_id=7, conversation_id="c", user_id="u", epoch=1, attempt=1, claimed_by="me")
+SEEN = Sighting(
+    event_id=7,
+    conversation_id="c",
+    user_id="u",
+    status="PROCESSING",
+    epoch=3,
+    claimed_by="other",
+    lease_live=True,
+    accounted=False,
+    account_blamed=False,
+    blamed_deaths=0,
+    last_blame=None,
+    claims_since_outcome=1,
+    unexplained_takeovers=0,
+    log_durable=False,
+)
+
+
+class Bench:
+    """A pipeline with everything around it faked."""
+
+    def __init__(self) -> None:
+        self.runtime = FakeRuntime()
+        self.clock = FakeClock()
+        self.link = FakeLink(self.clock)
+        self.store = FakeStore()
+        self.api = FakeApi()
+        self.rejects: list[bytes] = []
+        self.store.claims.append(CLAIM)
+        settings = ConsumerSettings(BrokerSettings("", "q"), "", MemoryApiSettings(""))
+        self.pipeline = Pipeline(
+            runtime=self.runtime,
+            link=self.link,
+            store=self.store,
+            keep_reject=lambda body, _reason, _message_id: self.rejects.append(body),
+            api=self.api,
+            settings=settings,
+            owner="host:1:0",
+            rng=Random(1),
+            now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
+            clock=self.clock,
+        )
+
+    def handle(self, body: bytes = BODY, *, redelivered: bool = False) -> Outcome:
+        self.delivery = Delivery(1, redelivered, body)
+        return self.pipeline.handle(self.delivery)
+
+    def arguments(self, name: str) -> dict[str, object]:
+        return next(arguments for called, arguments in self.store.calls if called == name)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_a_conversation_is_claimed_called_and_completed(bench: Bench) -> None:
+    """Half a point a turn and five a fact, in this order of phases."""
+    assert bench.handle() is Outcome.PROCESSED
+    assert bench.store.names() == ["claim", "complete"]
+    assert bench.arguments("complete")["delta"] == 10.5
+    assert bench.runtime.reports == ["received", "claiming", "claimed", "calling", "writing"]
+
+
+def test_a_database_that_goes_away_before_the_claim_is_waited_for(bench: Bench) -> None:
+    """The delivery is held, nothing is marked, and the waits grow."""
+    bench.store.faults["claim"] = [DatabaseAway("down")] * 4
+    assert bench.handle() is Outcome.PROCESSED
+    assert bench.runtime.reports.count("waiting database") == 4
+    assert len(bench.link.rests) == 4
+
+
+def test_the_result_of_a_call_is_kept_while_the_database_is_away(bench: Bench) -> None:
+    """One call, however often the write has to be tried, even after the broker took the delivery back."""
+    bench.store.faults["complete"] = [DatabaseAway("down")] * 3
+    bench.link.after_rest = lambda: setattr(bench.link, "broken", True)
+    assert bench.handle() is Outcome.PROCESSED
+    assert len(bench.api.bodies) == 1
+    assert bench.store.names().count("complete") == 4
+
+
+def test_a_stop_while_the_database_is_away_gives_the_delivery_back(bench: Bench) -> None:
+    """Nothing was claimed, so nothing is left behind."""
+    bench.store.faults["claim"] = [DatabaseAway("down")] * 100
+    bench.link.after_rest = lambda: setattr(bench.runtime, "stopping", True)
+    assert bench.handle() is Outcome.RETURNED
+
+
+def test_a_stop_before_the_call_releases_the_claim(bench: Bench) -> None:
+    """The attempt is given back, and the Memory API is not asked."""
+    bench.runtime.stopping = True
+    assert bench.handle() is Outcome.RETURNED
+    assert bench.store.names() == ["claim", "release"]
+    assert bench.api.bodies == []
+
+
+def test_a_stop_during_the_call_lets_it_finish(bench: Bench) -> None:
+    """What was paid for is written."""
+    bench.api.during_call = lambda: setattr(bench.runtime, "stopping", True)
+    assert bench.handle() is Outcome.PROCESSED
+
+
+def test_a_failure_parks_the_log_in_the_same_write(bench: Bench) -> None:
+    """The raw body, compressed, unless the log is durable elsewhere."""
+    bench.api.answer = MemoryApiTimeout()
+    assert bench.handle() is Outcome.FAILED
+    written = bench.arguments("fail")
+    assert written["code"] == "MEMORY_API_TIMEOUT"
+    parked = written["parked"]
+    assert isinstance(parked, bytes)
+    assert zlib.decompress(parked) == BODY
+
+
+def test_a_failure_of_a_durable_log_parks_nothing_and_holds_no_body(bench: Bench) -> None:
+    """With the log in the row the body is dropped before the call."""
+    bench.store.claims[0] = replace(CLAIM, log_in_row=True)
+    bench.api.answer = MemoryApiTimeout()
+    held: list[int] = []
+    bench.api.during_call = lambda: held.append(len(bench.delivery.body))
+    assert bench.handle() is Outcome.FAILED
+    assert bench.arguments("fail")["parked"] is None
+    assert held == [0]
+
+
+def test_a_fenced_holder_parks_the_log_and_writes_nothing_else(bench: Bench) -> None:
+    """It may carry the only copy of the log."""
+    bench.store.faults["complete"] = [Fenced()]
+    assert bench.handle() is Outcome.FENCED
+    assert bench.store.names() == ["claim", "complete", "park"]
+
+
+@pytest.mark.parametrize(
+    ("refused", "outcome", "parks"),
+    [
+        (Refused(Refusal.DONE, 7, log_durable=False, settled=True), Outcome.DUPLICATE, False),
+        (Refused(Refusal.DUPLICATE, 7, log_durable=False, settled=False), Outcome.DUPLICATE, True),
+        (Refused(Refusal.DUPLICATE, 7, log_durable=True, settled=False), Outcome.DUPLICATE, False),
+        (Refused(Refusal.EARLY, 7, log_durable=False, settled=False), Outcome.EARLY, True),
+    ],
+)
+def test_a_loser_is_acknowledged_only_with_its_log_kept(
+    bench: Bench, refused: Refused, outcome: Outcome, parks: bool
+) -> None:
+    """The one ack rule for duplicates and early messages."""
+    bench.store.claims[0] = refused
+    assert bench.handle() is outcome
+    assert ("park" in bench.store.names()) == parks
+
+
+def test_the_account_of_the_dead_is_waited_for_before_a_takeover(bench: Bench) -> None:
+    """It comes within a moment, and the takeover says that it is explained."""
+    bench.store.claims[0] = Contended(SEEN)
+    bench.store.sightings.extend([SEEN, SEEN, replace(SEEN, accounted=True)])
+    bench.store.taken_over = replace(CLAIM, epoch=4)
+    assert bench.handle(redelivered=True) is Outcome.PROCESSED
+    assert bench.arguments("take_over")["accounted"] is True
+    assert "holding" in bench.runtime.reports
+
+
+def test_a_second_unexplained_takeover_holds_until_a_stop(bench: Bench) -> None:
+    """Held without a claim, so a stop gives the delivery back as it is."""
+    again = replace(SEEN, unexplained_takeovers=1)
+    bench.store.claims[0] = Contended(again)
+    bench.store.sightings.extend([again] * 60)
+
+    def stop_after_a_while() -> None:
+        bench.runtime.stopping = bench.clock.now > 1010
+
+    bench.link.after_rest = stop_after_a_while
+    assert bench.handle(redelivered=True) is Outcome.RETURNED
+    assert "take_over" not in bench.store.names()
+
+
+def test_an_event_that_killed_two_children_is_settled_instead_of_processed(bench: Bench) -> None:
+    """The code names what killed them."""
+    bench.store.claims[0] = replace(CLAIM, blamed_deaths=2, last_blame="deadline")
+    assert bench.handle() is Outcome.FAILED
+    assert bench.arguments("fail")["code"] == "DEADLINE_EXCEEDED"
+    assert bench.api.bodies == []
+
+
+def test_unusable_items_put_the_row_back_before_the_message_is_set_aside(bench: Bench) -> None:
+    """The claim was needed to read the items; the row must not show it."""
+    body = orjson.dumps({"conversation_id": "c", "user_id": "u", "conversation_log": [5]})
+    assert bench.handle(body) is Outcome.DEAD_LETTERED
+    assert bench.store.names() == ["claim", "restore", "refuse"]
+    assert bench.link.dead == [(body, "INVALID_MESSAGE")]
+
+
+def test_a_message_goes_into_a_table_when_the_dead_queue_is_away(bench: Bench) -> None:
+    """One bad message never blocks a child."""
+    bench.link.dead_queue_away = True
+    assert bench.handle(b"nonsense") is Outcome.DEAD_LETTERED
+    assert bench.rejects == [b"nonsense"]
+
+
+def test_values_that_the_database_cannot_hold_make_the_message_invalid(bench: Bench) -> None:
+    """An older table may have shorter columns."""
+    bench.store.faults["claim"] = [BadData("too long")]
+    assert bench.handle() is Outcome.DEAD_LETTERED
+
+
+def test_an_unexpected_error_fails_the_event_without_quoting_it(bench: Bench) -> None:
+    """Its text may hold what a child said: the type and the place are enough."""
+    bench.api.answer = RuntimeError("my secret name is Mai")
+    assert bench.handle() is Outcome.FAILED
+    written = bench.arguments("fail")
+    assert written["code"] == "UNEXPECTED_ERROR"
+    assert "RuntimeError at " in str(written["details"])
+    assert "Mai" not in str(written["details"])
+
+
+def test_a_parked_log_is_read_by_a_message_of_ids(bench: Bench) -> None:
+    """What the retry pass publishes scores as the first message would have."""
+    bench.store.claims[0] = replace(CLAIM, log_parked=True, attempt=2)
+    bench.store.log = StoredLog("parked", zlib.compress(BODY))
+    assert bench.handle(IDS) is Outcome.PROCESSED
+    assert bench.arguments("complete")["delta"] == 10.5
+
+
+@pytest.mark.parametrize(
+    "data", [b"junk", zlib.compress(b"junk"), zlib.compress(BODY)[:-5], zlib.compress(IDS)]
+)
+def test_a_parked_log_that_cannot_be_read_is_unavailable(bench: Bench, data: bytes) -> None:
+    """Damage in storage fails the event with a code of its own."""
+    bench.store.claims[0] = replace(CLAIM, log_parked=True)
+    bench.store.log = StoredLog("parked", data)
+    assert bench.handle(IDS) is Outcome.FAILED
+    assert bench.arguments("fail")["code"] == "LOG_UNAVAILABLE"
