@@ -123,7 +123,7 @@ without_programs() {
 }
 
 apt_install() {
-    apt_log=$(mktemp)
+    apt_log=${apt_log:-$(mktemp)}
     keep_services_down
     {
         $as_root apt-get -q update &&
@@ -156,6 +156,8 @@ let_services_start() {
 
 # --- the virtual environment ---------------------------------------------------------------------------------
 
+pip_reason() { grep -i error "$pip_log" | tail -n 1 | grep . || tail -n 1 "$pip_log"; }
+
 make_environment() {
     version=$("$base_python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     environment=.venv
@@ -171,8 +173,9 @@ make_environment() {
             explain "no virtual environment: $(tail -n 1 "$pip_log")"
     fi
     say "installing the project with its [$1] extra into $environment"
-    "$python" -m pip --disable-pip-version-check install --root-user-action=ignore -e ".[$1]" >"$pip_log" 2>&1 ||
-        explain "pip failed: $(grep -i error "$pip_log" | tail -n 1) (whole output: $pip_log)"
+    # By variables, because pip 22.0 does not know the second as an option
+    PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
+        "$python" -m pip install -e ".[$1]" >"$pip_log" 2>&1 || explain "pip failed: $(pip_reason) (whole output: $pip_log)"
     printf '%s\n' "$wanted" >"$stamp"
     rm -f "$pip_log"
 }
