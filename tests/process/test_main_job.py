@@ -13,12 +13,12 @@ Start = Callable[..., Worker]
 
 
 def test_every_conversation_is_scored_once_and_each_user_has_the_sum(start_worker: Start, desk: Desk) -> None:
-    """Small, large and emoji-laden conversations of several users, and a topic for each."""
+    """500 conversations of 30 KB and 40 of 3 MB, half of these with emoji, and a topic for each."""
     worker = start_worker(FRIENDSHIP_CHILDREN="3")
     worker.wait_for("child_ready", times=3)
-    desk.publish_many(60, size_bytes=30_000, users=7)
-    desk.publish(make(f"large-{n}", "user-large", size_bytes=3_000_000, emoji=bool(n % 2)) for n in range(6))
-    worker.wait_until(lambda: desk.statuses()["PROCESSED"] == 66, "all are processed")
+    desk.publish_many(500, size_bytes=30_000, users=7)
+    desk.publish(make(f"large-{n}", "user-large", size_bytes=3_000_000, emoji=bool(n % 2)) for n in range(40))
+    worker.wait_until(lambda: desk.statuses()["PROCESSED"] == 540, "all are processed", limit_s=120)
     assert worker.stop() == 0
     desk.assert_all_scored()
     desk.assert_clean_ending(worker)
