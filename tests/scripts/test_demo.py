@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+EXAMPLES = CHECKOUT / "examples" / "conversations.jsonl"
 
 
 @pytest.mark.usefixtures("rabbitmq", "postgres")  # only so that it is skipped where these are not installed
@@ -23,5 +24,7 @@ def test_the_demo_processes_everything_and_ends_by_itself() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "39/39 settled (PROCESSED 37, SKIPPED 2)" in done.stdout
+    expected = len(EXAMPLES.read_text("utf-8").splitlines()) + 3
+    assert f"demo: {expected}/{expected} settled (PROCESSED" in done.stdout
+    assert "FAILED" not in done.stdout
     assert "user-long-1" in done.stdout
