@@ -209,7 +209,7 @@ class Roster:
                 self._change(child.slot, boot_failures=0)
                 if self.turn == child.slot:
                     self.turn = None
-                events.append(ChildReady(child.slot, child.pid, round((ready_at - child.forked_at) * 1000)))
+                events.append(_ready(child, ready_at))
             if reading.view.messages > 0:
                 self._change(child.slot, failures=0, boot_failures=0)
         return events + self._notice_waits(readings, now)
@@ -261,6 +261,9 @@ class Roster:
         self._pass_turn_of_unwanted()
         self._note_emptiness(now)
         events: list[Event] = [_exited(child, end, verdict, reading, now)]
+        if child.ready_at is None and ready_at is not None:
+            # It became ready and died between two looks.
+            events.insert(0, _ready(child, ready_at))
         if unborn and self.stop is None:
             events.append(BootFailed(number, child.pid, boot_failures, round(pause, 3)))
         elif pause and failures >= CRASH_LOOP:
@@ -330,6 +333,10 @@ def account(  # noqa: PLR0913 - the facts of one death
         exit_code=end.code if end else None,
         signal=end.signal if end else None,
     )
+
+
+def _ready(child: Child, ready_at: float) -> ChildReady:
+    return ChildReady(child.slot, child.pid, round((ready_at - child.forked_at) * 1000))
 
 
 def _exited(child: Child, end: Exit, verdict: Verdict, reading: Reading | None, now: float) -> ChildExited:

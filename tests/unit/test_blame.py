@@ -1,0 +1,44 @@
+"""Whose fault a death was."""
+
+import signal
+
+import pytest
+
+from supervisor.blame import Exit, Verdict, judge
+from supervisor.events import Cause
+
+OVER = Verdict(Cause.RSS_HARD, blamed=True)
+DRAINED = Verdict(Cause.RSS_SOFT, blamed=False)
+CRASHED = Verdict(Cause.CRASHED, blamed=True)
+KILL = Exit(None, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", ["SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE"])
+def test_a_crash_signal_blames_the_message_even_while_draining(number: str) -> None:
+    """Whatever we were about to do, the child crashed by itself."""
+    end = Exit(None, signal.Signals[number])
+    assert judge(end, ours=DRAINED, killed_by_us=False, oom_killed=False) == CRASHED
+
+
+@pytest.mark.parametrize(
+    ("end", "ours", "killed_by_us", "oom_killed", "verdict"),
+    [
+        (KILL, OVER, True, False, OVER),
+        (KILL, OVER, True, True, OVER),
+        (KILL, None, False, True, Verdict(Cause.OOM_KILLED, blamed=True)),
+        (KILL, None, False, False, Verdict(Cause.KILLED, blamed=False)),
+        (KILL, DRAINED, False, False, Verdict(Cause.KILLED, blamed=False)),
+        (Exit(None, signal.SIGTERM), None, False, False, Verdict(Cause.KILLED, blamed=False)),
+        (Exit(None, signal.SIGTERM), DRAINED, False, False, DRAINED),
+        (Exit(0, None), DRAINED, False, False, DRAINED),
+        (Exit(0, None), None, False, False, Verdict(Cause.KILLED, blamed=False)),
+        (Exit(1, None), None, False, False, CRASHED),
+        (Exit(1, None), DRAINED, False, False, CRASHED),
+        (Exit(3, None), None, False, False, Verdict(Cause.CRASHED, blamed=False)),
+    ],
+)
+def test_a_message_is_blamed_only_for_what_it_can_have_caused(
+    end: Exit, ours: Verdict | None, killed_by_us: bool, oom_killed: bool, verdict: Verdict
+) -> None:
+    """Own kills, the OOM killer and unexpected exit codes are told from strangers' signals and clean ends."""
+    assert judge(end, ours=ours, killed_by_us=killed_by_us, oom_killed=oom_killed) == verdict

@@ -1,0 +1,288 @@
+"""The rules of `decide`, one by one; together they are held to invariants in tests/properties."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from supervisor import policy
+from supervisor.blame import Exit, Verdict
+from supervisor.errands import LIMITS_S, Errand, Kind
+from supervisor.events import Cause
+from supervisor.lifecycle import Phase
+from supervisor.limits import MB
+from supervisor.policy import Drain, Fork, Freeze, GiveUp, Kill, Recall, Send, Settle, Thaw, decide
+from supervisor.reading import Reading, SlotView
+from supervisor.roster import Roster, account
+from tests.unit.limits import SETTINGS
+
+NOW = 1000.0
+SOFT = Verdict(Cause.RSS_SOFT, blamed=False)
+
+
+def idle(messages: int = 1, resting: int = 30) -> SlotView:
+    return SlotView(1, Phase.IDLE, NOW, NOW, messages=messages, resting_rss_bytes=resting * MB)
+
+
+def busy(phase: Phase = Phase.CALLING, age: float = 1.0, phase_age: float = 1.0) -> SlotView:
+    return SlotView(
+        1,
+        phase,
+        NOW - phase_age,
+        NOW,
+        message_since=NOW - age,
+        conversation_id="c",
+        claimed_by=None if phase is Phase.RECEIVED else "me",
+        messages=1,
+    )
+
+
+def book(*readings: Reading) -> tuple[Roster, dict[int, Reading]]:
+    """A book of ready children, one to a reading."""
+    roster = Roster(len(readings), NOW)
+    for slot in range(len(readings)):
+        roster.forked(slot, 100 + slot, NOW, 0)
+    seen = dict(enumerate(readings))
+    roster.observe(seen, NOW)
+    return roster, seen
+
+
+def test_empty_slots_are_filled_one_a_turn() -> None:
+    """Between two forks the loop looks at those that live."""
+    roster = Roster(2, NOW)
+    assert decide(roster, {}, NOW, SETTINGS) == [Fork(0)]
+    roster.forked(0, 100, NOW, 0)
+    assert decide(roster, {}, NOW, SETTINGS) == [Fork(1)]
+
+
+def test_the_largest_over_budget_goes_first_and_alone() -> None:
+    """Live size when idle, the size it told when busy; the next only after the successor is ready."""
+    roster, seen = book(
+        Reading(idle(), 310 * MB),
+        Reading(replace(busy(), resting_rss_bytes=320 * MB), 40 * MB),
+        Reading(idle(resting=400), 40 * MB),
+    )
+    assert decide(roster, seen, NOW, SETTINGS) == [Drain(1, SOFT)]
+    roster.draining(1, SOFT, NOW)
+    assert decide(roster, seen, NOW, SETTINGS) == []
+
+
+def test_a_child_that_settled_nothing_is_not_replaced_for_its_size() -> None:
+    """A budget below an idle child's size would restart for ever."""
+    roster, seen = book(Reading(idle(messages=0), 310 * MB))
+    assert decide(roster, seen, NOW, SETTINGS) == []
+
+
+@pytest.mark.parametrize("phase", [Phase.CLAIMING, Phase.READING, Phase.HOLDING, Phase.CALLING])
+def test_at_the_stop_a_child_with_a_claim_is_frozen(phase: Phase) -> None:
+    """Growth ends, and nothing is redelivered while the account is written."""
+    roster, seen = book(Reading(busy(phase), 338 * MB))
+    assert decide(roster, seen, NOW, SETTINGS) == [Freeze(0, policy.OVERWEIGHT)]
+
+
+@pytest.mark.parametrize("phase", [Phase.WRITING, Phase.ACKING])
+def test_a_writer_is_let_write_until_the_very_last(phase: Phase) -> None:
+    """It may hold row locks that its janitor would wait for: killed at the last stop, never frozen."""
+    roster, seen = book(Reading(busy(phase), 350 * MB))
+    assert decide(roster, seen, NOW, SETTINGS) == []
+    seen[0] = Reading(busy(phase), 370 * MB)
+    assert decide(roster, seen, NOW, SETTINGS) == [Kill(0, policy.OVERWEIGHT)]
+
+
+def test_without_a_claim_there_is_nothing_to_settle() -> None:
+    """An idle child at the stop, or one whose message has no name yet, is killed."""
+    for view in (idle(), busy(Phase.RECEIVED)):
+        roster, seen = book(Reading(view, 340 * MB))
+        assert decide(roster, seen, NOW, SETTINGS) == [Kill(0, policy.OVERWEIGHT)]
+
+
+def test_past_its_deadline_a_message_is_ended_and_blamed() -> None:
+    """Sixty seconds of work; waiting and holding are not work."""
+    roster, seen = book(Reading(busy(age=61), MB))
+    assert decide(roster, seen, NOW, SETTINGS) == [Freeze(0, policy.LATE)]
+    for waiting in (
+        replace(busy(age=61), waited_s=2.0),
+        busy(Phase.HOLDING, age=500, phase_age=490),
+        busy(Phase.WAITING_DATABASE, age=500, phase_age=490),
+    ):
+        roster, seen = book(Reading(waiting, MB))
+        assert decide(roster, seen, NOW, SETTINGS) == []
+
+
+@pytest.mark.parametrize("phase", [Phase.CLAIMING, Phase.WRITING, Phase.ACKING])
+def test_a_stuck_write_is_killed_unblamed(phase: Phase) -> None:
+    """The database stands still; the message is innocent, even when it is late as well."""
+    roster, seen = book(Reading(busy(phase, age=600, phase_age=6), MB))
+    assert decide(roster, seen, NOW, SETTINGS) == [Kill(0, policy.STUCK)]
+
+
+def test_a_boot_has_its_time_but_waiting_is_no_boot() -> None:
+    """Thirty seconds; as long as it takes for a server to come."""
+    old = SlotView(1, Phase.BOOTING, NOW - 31, NOW - 31)
+    roster, seen = book(Reading(old, MB))
+    assert decide(roster, seen, NOW, SETTINGS) == [Kill(0, policy.STUCK)]
+    roster, seen = book(Reading(replace(old, phase=Phase.WAITING_BROKER), MB))
+    assert decide(roster, seen, NOW, SETTINGS) == []
+
+
+def frozen(view: SlotView, rss: int = 340) -> tuple[Roster, dict[int, Reading]]:
+    roster, seen = book(Reading(view, rss * MB))
+    roster.freezing(0, policy.OVERWEIGHT, NOW)
+    return roster, seen
+
+
+def test_freeze_then_settle_then_kill() -> None:
+    """The account once it stands still, the kill once the account is written."""
+    roster, seen = frozen(busy())
+    assert decide(roster, seen, NOW, SETTINGS) == []
+    roster.stopped(0)
+    assert decide(roster, seen, NOW, SETTINGS) == [Settle(0)]
+    death = account(roster.child(0), seen[0], policy.OVERWEIGHT, None, died_at=datetime.now(UTC), host="h")
+    roster.settling(0, death, NOW)
+    assert decide(roster, seen, NOW, SETTINGS) == [Send(Kind.JANITOR)]
+    roster.accounts.hand_out()
+    roster.errands[9] = Errand(Kind.JANITOR, 9, NOW)
+    assert decide(roster, seen, NOW + 1.9, SETTINGS) == []
+    assert decide(roster, seen, NOW + 2.0, SETTINGS) == [Kill(0, policy.OVERWEIGHT)]
+    roster.accounts.written()
+    assert decide(roster, seen, NOW + 0.1, SETTINGS) == [Kill(0, policy.OVERWEIGHT)]
+
+
+def test_one_that_will_not_stand_still_is_killed_all_the_same() -> None:
+    """A process in the kernel's hands may not stop; two seconds are enough."""
+    roster, seen = frozen(busy())
+    assert decide(roster, seen, NOW + 2.0, SETTINGS) == [Kill(0, policy.OVERWEIGHT)]
+
+
+def test_one_caught_in_a_write_is_let_go_on() -> None:
+    """It went on to write between the reading and the stop: freezing it now would hold its row locks."""
+    roster, seen = frozen(busy(Phase.WRITING))
+    roster.stopped(0)
+    assert decide(roster, seen, NOW, SETTINGS) == [Thaw(0)]
+    seen[0] = Reading(busy(Phase.WRITING), 370 * MB)
+    assert decide(roster, seen, NOW, SETTINGS) == [Kill(0, policy.OVERWEIGHT)]
+
+
+def test_one_that_finished_in_the_last_moment() -> None:
+    """Too heavy is too heavy; but late is no fault any more when the message is done."""
+    roster, seen = frozen(idle())
+    roster.stopped(0)
+    assert decide(roster, seen, NOW, SETTINGS) == [Kill(0, policy.OVERWEIGHT)]
+    roster, seen = book(Reading(idle(), MB))
+    roster.freezing(0, policy.LATE, NOW)
+    roster.stopped(0)
+    assert decide(roster, seen, NOW, SETTINGS) == [Thaw(0)]
+
+
+def test_a_drain_has_the_time_of_one_message() -> None:
+    """Then it is ended like a late one, unblamed."""
+    roster, seen = book(Reading(busy(Phase.HOLDING, age=1, phase_age=1), MB))
+    roster.draining(0, SOFT, NOW)
+    assert decide(roster, seen, NOW + 65, SETTINGS) == []
+    assert decide(roster, seen, NOW + 65.1, SETTINGS) == [Freeze(0, policy.STUCK)]
+
+
+def test_a_stop_drains_then_kills() -> None:
+    """All at once, and after the drain time-out by force."""
+    roster, seen = book(Reading(idle(), MB), Reading(busy(Phase.HOLDING), MB))
+    roster.stopping(NOW, at_once=False)
+    assert decide(roster, seen, NOW, SETTINGS) == [Drain(0, policy.SHUTDOWN), Drain(1, policy.SHUTDOWN)]
+    for slot in (0, 1):
+        roster.draining(slot, policy.SHUTDOWN, NOW)
+    assert decide(roster, seen, NOW + 64, SETTINGS) == []
+    assert decide(roster, seen, NOW + 65, SETTINGS) == [Kill(0, policy.SHUTDOWN), Kill(1, policy.SHUTDOWN)]
+
+
+def test_a_second_stop_kills_at_once_whatever_was_begun() -> None:
+    """Draining, frozen or idle."""
+    roster, seen = book(Reading(idle(), MB), Reading(busy(), MB))
+    roster.draining(0, policy.SHUTDOWN, NOW)
+    roster.freezing(1, policy.LATE, NOW)
+    roster.stopping(NOW, at_once=True)
+    assert decide(roster, seen, NOW, SETTINGS) == [Kill(0, policy.SHUTDOWN), Kill(1, policy.LATE)]
+
+
+def test_the_exit_waits_for_the_last_janitor_but_not_for_ever() -> None:
+    """Two seconds for an account that cannot be written; none when there is none."""
+    roster, seen = book(Reading(busy(), MB))
+    roster.stopping(NOW, at_once=True, exit_code=0)
+    roster.killed(0, policy.SHUTDOWN, NOW)
+    roster.reaped(
+        0, Exit(None, 9), policy.SHUTDOWN, seen[0], now=NOW, died_at=datetime.now(UTC), host="h", jitter=0.0
+    )
+    assert decide(roster, {}, NOW, SETTINGS) == [Send(Kind.JANITOR)]
+    roster.accounts.hand_out()
+    roster.errands[9] = Errand(Kind.JANITOR, 9, NOW)
+    assert decide(roster, {}, NOW + 1.9, SETTINGS) == []
+    assert decide(roster, {}, NOW + 2.0, SETTINGS) == [policy.Exit(0)]
+    roster.accounts.written()
+    assert decide(roster, {}, NOW + 0.1, SETTINGS) == [policy.Exit(0)]
+
+
+def test_a_set_that_cannot_boot_gives_up_and_one_that_waits_does_not() -> None:
+    """Three failed boots in every slot, nobody ready, nobody waiting for a server."""
+    roster = Roster(2, NOW)
+    for slot in (0, 1):
+        roster.slots[slot] = replace(roster.slots[slot], boot_failures=3, refill_at=NOW + 9)
+    (action,) = decide(roster, {}, NOW, SETTINGS)
+    assert isinstance(action, GiveUp)
+    assert action.exit_code == 1
+    roster.forked(0, 100, NOW, 0)
+    seen = {0: Reading(SlotView(1, Phase.WAITING_DATABASE, NOW, NOW), MB)}
+    assert decide(roster, seen, NOW, SETTINGS) == []
+
+
+def test_an_old_schema_is_waited_for_a_minute_then_named() -> None:
+    """Exit 2, and the command that helps."""
+    roster, seen = book(Reading(SlotView(1, Phase.WAITING_SCHEMA, NOW, NOW), MB))
+    assert decide(roster, seen, NOW + 59, SETTINGS) == []
+    (action,) = decide(roster, seen, NOW + 60, SETTINGS)
+    assert isinstance(action, GiveUp)
+    assert action.exit_code == 2
+    assert "migrate" in action.why
+
+
+def test_messages_and_reloads_take_their_turn_after_size() -> None:
+    """One at a time, whatever the reason."""
+    roster, seen = book(Reading(idle(messages=8), MB), Reading(idle(), MB), Reading(idle(), 310 * MB))
+    roster.slots[0] = replace(roster.slots[0], child=replace(roster.child(0), message_limit=8))
+    assert roster.reload() == 3
+    assert decide(roster, seen, NOW, SETTINGS) == [Drain(2, SOFT)]
+    seen[2] = Reading(idle(), MB)
+    assert decide(roster, seen, NOW, SETTINGS) == [Drain(0, Verdict(Cause.MAX_MESSAGES, blamed=False))]
+    seen[0] = Reading(idle(), MB)
+    assert decide(roster, seen, NOW, SETTINGS) == [Drain(0, Verdict(Cause.RELOAD, blamed=False))]
+
+
+def test_a_child_that_is_being_killed_is_not_replaced_by_choice_as_well() -> None:
+    """Stuck in a write and over the soft budget in the same turn: one action."""
+    stuck = replace(busy(Phase.WRITING, phase_age=6), resting_rss_bytes=310 * MB)
+    roster, seen = book(Reading(stuck, MB))
+    assert decide(roster, seen, NOW, SETTINGS) == [Kill(0, policy.STUCK)]
+
+
+def test_an_errand_past_its_time_is_recalled() -> None:
+    """A janitor that hangs must not keep the next from going."""
+    roster, seen = book(Reading(idle(), MB))
+    roster.errands[9] = Errand(Kind.JANITOR, 9, NOW)
+    end = NOW + LIMITS_S[Kind.JANITOR]
+    assert decide(roster, seen, end - 0.1, SETTINGS) == []
+    assert decide(roster, seen, end, SETTINGS) == [Recall(9)]
+
+
+def test_the_retry_pass_runs_by_the_clock() -> None:
+    """When due, one at a time, and never with 0."""
+    roster, seen = book(Reading(idle(), MB))
+    roster.retry_at = NOW + 5
+    often = replace(SETTINGS, retry_every_s=5)
+    assert decide(roster, seen, NOW + 4, often) == []
+    assert decide(roster, seen, NOW + 5, often) == [Send(Kind.RETRY)]
+    assert decide(roster, seen, NOW + 5, SETTINGS) == []
+
+
+@pytest.mark.parametrize(
+    ("most", "draw", "limit"), [(0, 0.5, 0), (100, 0.0, 100), (100, 0.999, 81), (1, 0.9, 1)]
+)
+def test_message_limits_are_staggered(most: int, draw: float, limit: int) -> None:
+    """From 80 to 100 % of the limit, never 0 unless it is off."""
+    assert policy.stagger(most, draw) == limit

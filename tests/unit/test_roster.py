@@ -1,0 +1,211 @@
+"""The book of slots: what it notes, and what it tells of it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from supervisor.blame import Exit, Verdict
+from supervisor.events import Back, BootFailed, Cause, ChildExited, ChildReady, CrashLoop, Event, Waiting
+from supervisor.lifecycle import Phase, State
+from supervisor.reading import Reading, SlotView
+from supervisor.roster import Roster
+
+DRAINED = Verdict(Cause.RSS_SOFT, blamed=False)
+CRASHED = Verdict(Cause.CRASHED, blamed=True)
+KILLED = Verdict(Cause.KILLED, blamed=False)
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def view(phase: Phase = Phase.IDLE, generation: int = 1) -> SlotView:
+    return SlotView(generation, phase, 0.0, 0.0)
+
+
+CLAIMED = replace(
+    view(Phase.CALLING),
+    message_since=1.0,
+    conversation_id="conv-1",
+    claimed_by="h/0/7",
+    event_id=5,
+    epoch=9,
+)
+
+
+def book(children: int = 2) -> Roster:
+    """A book with every slot forked at second 0, pid 100 + slot."""
+    roster = Roster(children, 0.0)
+    for slot in range(children):
+        roster.forked(slot, 100 + slot, 0.0, 0)
+    return roster
+
+
+def ready(roster: Roster) -> Roster:
+    roster.observe({child.slot: Reading(view()) for child in roster.children()}, 0.0)
+    return roster
+
+
+def reap(
+    roster: Roster,
+    slot: int,
+    verdict: Verdict,
+    seen: SlotView | None,
+    *,
+    now: float = 10.0,
+    end: Exit | None = None,
+) -> list[Event]:
+    return roster.reaped(
+        slot,
+        end or Exit(1, None),
+        verdict,
+        Reading(seen, 42) if seen else None,
+        now=now,
+        died_at=AT,
+        host="here",
+        jitter=0.0,
+    )
+
+
+def test_a_child_is_ready_when_it_says_so() -> None:
+    """Told once, with the milliseconds since its fork."""
+    roster = book()
+    seen = {0: Reading(replace(view(), phase_since=0.25)), 1: Reading(view(Phase.BOOTING))}
+    assert roster.observe(seen, 0.5) == [ChildReady(0, 100, 250)]
+    assert roster.observe(seen, 0.6) == []
+    assert [child.state for child in roster.children()] == [State.READY, State.BOOTING]
+
+
+def test_a_record_of_the_generation_before_says_nothing() -> None:
+    """A page is reused: its old words are not the new child's."""
+    roster = book()
+    assert roster.observe({0: Reading(view(generation=7))}, 0.5) == []
+    assert roster.child(0).state is State.BOOTING
+
+
+def test_a_death_with_a_claim_in_hand_leaves_an_account() -> None:
+    """Everything that the next holder of the message has to know."""
+    roster = ready(book())
+    reap(roster, 0, CRASHED, CLAIMED, end=Exit(None, 11))
+    (death,) = roster.accounts.waiting
+    assert (death.conversation_id, death.event_id, death.epoch, death.claimed_by) == ("conv-1", 5, 9, "h/0/7")
+    assert (death.cause, death.blamed, death.signal, death.exit_code) == (Cause.CRASHED, True, 11, None)
+    assert (death.slot, death.pid, death.host, death.died_at, death.rss_bytes) == (0, 100, "here", AT, 42)
+
+
+@pytest.mark.parametrize("seen", [None, view(), replace(CLAIMED, claimed_by=None)])
+def test_a_death_without_a_claim_leaves_none(seen: SlotView | None) -> None:
+    """There is nothing that anyone would wait for."""
+    roster = ready(book())
+    reap(roster, 0, CRASHED, seen)
+    assert roster.accounts.waiting == []
+
+
+def test_one_that_was_ready_only_between_two_looks_is_told_as_ready() -> None:
+    """The log never shows an exit of a child that settled messages without having been ready."""
+    roster = book(1)
+    told = reap(roster, 0, CRASHED, replace(view(), phase_since=9.5))
+    assert told[0] == ChildReady(0, 100, 9500)
+    assert isinstance(told[1], ChildExited)
+    assert roster.slots[0].boot_failures == 0
+
+
+def test_restarts_are_counted_by_cause_and_slot_but_not_at_the_end() -> None:
+    """A child that goes with its supervisor, or with its slot, is not restarted."""
+    roster = ready(book(3))
+    reap(roster, 0, DRAINED, view())
+    roster.resize(2)
+    reap(roster, 2, Verdict(Cause.FEWER, blamed=False), view())
+    roster.stopping(20.0, at_once=False)
+    reap(roster, 1, CRASHED, view())
+    assert roster.restarts == {Cause.RSS_SOFT: 1}
+    assert [slot.restarts for slot in roster.slots.values()] == [1, 0, 0]
+
+
+def test_a_failed_boot_is_told_with_the_time_of_the_next_try() -> None:
+    """So is the loop of crashes that follows a ready child, from the third on."""
+    roster = book(1)
+    exited, failed = reap(roster, 0, CRASHED, view(Phase.BOOTING))
+    assert isinstance(exited, ChildExited)
+    assert failed == BootFailed(0, 100, 1, 0.5)
+    assert roster.slots[0].refill_at == 10.5
+    told: list[Event] = []
+    for generation in (2, 3, 4):
+        roster.forked(0, 100, 10.0, 0)
+        roster.observe({0: Reading(view(generation=generation))}, 10.0)
+        told = reap(roster, 0, CRASHED, view(generation=generation), now=11.0)
+    assert told[1] == CrashLoop(0, 4, 4.0)
+    assert roster.slots[0].boot_failures == 0
+
+
+def test_a_settled_message_ends_the_loop() -> None:
+    """The slot has shown that it works: refilled at once."""
+    roster = book(1)
+    reap(roster, 0, CRASHED, view(Phase.BOOTING))
+    roster.forked(0, 101, 11.0, 0)
+    roster.observe({0: Reading(replace(view(generation=2), messages=1))}, 11.0)
+    assert (roster.slots[0].failures, roster.slots[0].boot_failures) == (0, 0)
+    reap(roster, 0, CRASHED, replace(view(generation=2), messages=1), now=12.0)
+    assert roster.slots[0].refill_at == 12.0
+
+
+def test_a_voluntary_turn_ends_when_the_successor_is_ready() -> None:
+    """Not when the old child goes, nor when the new one boots."""
+    roster = ready(book())
+    roster.draining(0, DRAINED, 1.0)
+    assert roster.turn == 0
+    reap(roster, 0, DRAINED, view(), now=2.0, end=Exit(0, None))
+    roster.forked(0, 200, 2.0, 0)
+    roster.observe({0: Reading(view(Phase.BOOTING, 2))}, 2.1)
+    assert roster.turn == 0
+    roster.observe({0: Reading(view(Phase.IDLE, 2))}, 2.2)
+    assert roster.turn is None
+
+
+def test_a_turn_does_not_outlive_its_slot() -> None:
+    """TTOU while the highest slot is being replaced: nobody waits for a successor that never comes."""
+    roster = ready(book())
+    roster.draining(1, DRAINED, 1.0)
+    roster.resize(1)
+    reap(roster, 1, DRAINED, view(), now=2.0)
+    assert roster.turn is None
+
+
+def test_a_thawed_child_goes_on_where_it_was() -> None:
+    """Draining stays draining, with the reason it had."""
+    roster = ready(book())
+    roster.draining(0, DRAINED, 1.0)
+    for slot in (0, 1):
+        roster.freezing(slot, Verdict(Cause.DEADLINE, blamed=True), 2.0)
+        roster.stopped(slot)
+        roster.thawed(slot, 3.0)
+    assert (roster.child(0).state, roster.child(0).ending) == (State.DRAINING, DRAINED)
+    assert (roster.child(1).state, roster.child(1).ending) == (State.READY, None)
+
+
+def test_waiting_is_told_once_and_so_is_its_end() -> None:
+    """Eight children that lose the database are one line, not eight a turn."""
+    roster = ready(book())
+    away = replace(view(Phase.WAITING_DATABASE), phase_since=3.0, note="refused")
+    assert roster.observe({0: Reading(away), 1: Reading(away)}, 4.0) == [Waiting("database", "refused", 2)]
+    assert roster.observe({0: Reading(away), 1: Reading(view())}, 5.0) == []
+    assert roster.observe({0: Reading(view()), 1: Reading(view())}, 6.0) == [Back("database", 3.0)]
+    assert roster.observe({0: Reading(view()), 1: Reading(view())}, 7.0) == []
+
+
+def test_dead_children_do_not_mean_that_the_database_is_back() -> None:
+    """Nobody waits, but nobody works either."""
+    roster = ready(book(1))
+    roster.observe({0: Reading(view(Phase.WAITING_DATABASE))}, 4.0)
+    assert roster.observe({}, 5.0) == []
+
+
+def test_a_fork_that_failed_waits_like_any_failure() -> None:
+    """The system had no process to give; asking again at once would spin."""
+    roster = Roster(1, 0.0)
+    roster.fork_failed(0, 1.0, 0.0)
+    assert roster.slots[0].refill_at == 1.5
+
+
+def test_a_taken_slot_is_not_forked_into() -> None:
+    """Two children on one page would overwrite each other."""
+    with pytest.raises(ValueError, match="slot 0 is taken"):
+        book().forked(0, 7, 1.0, 0)

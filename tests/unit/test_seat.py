@@ -1,0 +1,137 @@
+"""A child's reports, as its supervisor reads them."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from consumer.runtime import Runtime
+from supervisor import seat as seat_module
+from supervisor.board import Board
+from supervisor.lifecycle import Phase
+from supervisor.seat import Seat
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def board() -> Iterator[Board]:
+    with closing(Board(2, ["processed", "failed"])) as pages:
+        pages.open(1, 4, 100.0)
+        yield pages
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(seat_module, "time", clock)
+    return clock
+
+
+def test_a_seat_is_what_a_consumer_asks_for(board: Board) -> None:
+    """The consumer's Protocol and the supervisor's seat agree, as the type checker sees them."""
+    runtime: Runtime = Seat(board, 1)
+    assert runtime.slot == 1
+
+
+def test_a_message_is_told_from_receipt_to_settlement(board: Board, clock: Clock) -> None:
+    """Each step with its fields; afterwards nothing is in hand, and it is counted."""
+    seat = Seat(board, 1)
+    seat.ready()
+    clock.now = 110.0
+    seat.received(3000, 77)
+    view = board.view(1)
+    assert (view.phase, view.message_since, view.body_bytes, view.body_crc32) == (
+        Phase.RECEIVED,
+        110.0,
+        3000,
+        77,
+    )
+    seat.claiming("conv", "me/1")
+    assert board.view(1).claims
+    seat.claimed(5, 9)
+    seat.calling()
+    seat.writing()
+    view = board.view(1)
+    assert (view.phase, view.event_id, view.epoch, view.claimed_by) == (Phase.WRITING, 5, 9, "me/1")
+    seat.acking()
+    seat.settled("failed")
+    view = board.view(1)
+    assert (view.phase, view.messages, view.generation) == (Phase.IDLE, 1, 4)
+    assert (view.message_since, view.conversation_id, view.claims, view.epoch) == (None, None, False, 0)
+    assert view.resting_rss_bytes > 2**20
+    assert board.totals() == {"processed": 0, "failed": 1}
+
+
+def test_a_second_claim_in_one_delivery_forgets_the_first_token(board: Board) -> None:
+    """An epoch of the claim before must not stand beside a new claim."""
+    seat = Seat(board, 1)
+    seat.received(1, 1)
+    seat.claiming("conv", "me/1")
+    seat.claimed(5, 9)
+    seat.claiming("conv", "me/1")
+    assert (board.view(1).event_id, board.view(1).epoch) == (0, 0)
+
+
+def test_waiting_adds_up_and_a_wait_told_twice_keeps_its_beginning(board: Board, clock: Clock) -> None:
+    """Two waits and a hold inside one message; the note of the last."""
+    seat = Seat(board, 1)
+    seat.received(1, 1)
+    clock.now = 105.0
+    seat.waiting("database", "refused")
+    clock.now = 107.0
+    seat.waiting("database", "still refused")
+    view = board.view(1)
+    assert (view.phase_since, view.note, view.heartbeat) == (105.0, "still refused", 107.0)
+    clock.now = 110.0
+    seat.holding()
+    clock.now = 111.0
+    seat.calling()
+    view = board.view(1)
+    assert (view.waited_s, view.note) == (6.0, "")
+    assert view.worked_s(112.0) == 6.0
+
+
+def test_a_returned_message_is_not_counted(board: Board) -> None:
+    """Given back: nothing in hand, nothing settled."""
+    seat = Seat(board, 1)
+    seat.received(1, 1)
+    seat.claiming("conv", "me/1")
+    seat.returned()
+    assert (board.view(1).messages, board.view(1).claims) == (0, False)
+    assert sum(board.totals().values()) == 0
+
+
+def test_a_successor_goes_on_counting(board: Board) -> None:
+    """Counters are the slot's; messages are the child's."""
+    Seat(board, 1).settled("processed")
+    board.open(1, 5, 200.0)
+    second = Seat(board, 1)
+    second.settled("processed")
+    assert board.totals()["processed"] == 2
+    assert board.view(1).messages == 1
+
+
+def test_being_asked_to_stop_wakes_and_survives_a_wake_that_fails(board: Board) -> None:
+    """The flag counts; a connection that closes just now may refuse to be woken."""
+    woken: list[bool] = []
+
+    def wake() -> None:
+        woken.append(seat.stop_requested())
+        raise RuntimeError("closing")
+
+    seat = Seat(board, 1)
+    seat.wake_with(wake)
+    seat.ask_to_stop()
+    assert woken == [True]
+    seat.wake_with(None)
+    seat.ask_to_stop()
+    assert woken == [True]
