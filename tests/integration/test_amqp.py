@@ -1,0 +1,181 @@
+"""The link to a real RabbitMQ: one delivery at a time, and every kind of loss seen and survived."""
+
+from collections.abc import Iterator
+
+import pika
+import pytest
+
+from consumer.amqp import BrokerLink, Publisher, depth
+from consumer.errors import BrokerAway
+from consumer.ports import Delivery
+from consumer.settings import BrokerSettings
+from scripts.servers.rabbitmq import RabbitMQ
+from tests.fixtures.eventually import eventually
+
+
+@pytest.fixture
+def broker(rabbitmq_url: str, queue: str) -> BrokerSettings:
+    return BrokerSettings(rabbitmq_url, queue)
+
+
+@pytest.fixture
+def link(broker: BrokerSettings) -> Iterator[BrokerLink]:
+    opened = BrokerLink(broker, "test", lambda: False)
+    opened.open()
+    yield opened
+    opened.close()
+
+
+def publish(broker: BrokerSettings, *bodies: bytes) -> None:
+    with Publisher(broker, "test") as publisher:
+        for body in bodies:
+            publisher.publish(broker.queue, body)
+
+
+def receive(link: BrokerLink) -> Delivery:
+    return eventually(lambda: link.receive(0.2), "a delivery")  # type: ignore[return-value]
+
+
+def declared(rabbitmq_url: str, queue: str, **arguments: object) -> bool:
+    """Say whether the queue has just these arguments: the broker refuses others."""
+    connection = pika.BlockingConnection(pika.URLParameters(rabbitmq_url))
+    try:
+        connection.channel().queue_declare(queue, durable=True, arguments=arguments)
+    except pika.exceptions.ChannelClosedByBroker:
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def test_a_missing_queue_is_declared_as_the_contract_says(
+    link: BrokerLink, rabbitmq_url: str, queue: str
+) -> None:
+    """Quorum, delivery limit 50, dead-letter to <queue>.dead."""
+    assert declared(
+        rabbitmq_url,
+        queue,
+        **{
+            "x-queue-type": "quorum",
+            "x-delivery-limit": 50,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": f"{queue}.dead",
+        },
+    )
+    assert depth(BrokerSettings(rabbitmq_url, f"{queue}.dead")) == 0
+
+
+def test_an_existing_queue_is_used_as_it_is(broker: BrokerSettings) -> None:
+    """A classic queue of an older deployment stays classic."""
+    connection = pika.BlockingConnection(pika.URLParameters(broker.url))
+    connection.channel().queue_declare(broker.queue, durable=True)
+    connection.close()
+    link = BrokerLink(broker, "test", lambda: False)
+    link.open()
+    publish(broker, b"one")
+    assert receive(link).body == b"one"
+    link.close()
+    assert declared(broker.url, broker.queue)
+
+
+def test_one_delivery_is_in_hand_at_a_time(link: BrokerLink, broker: BrokerSettings) -> None:
+    """Prefetch 1: the second comes after the first was acknowledged."""
+    publish(broker, b"one", b"two")
+    first = receive(link)
+    assert link.receive(0.2) is None
+    assert link.ack(first)
+    assert receive(link).body == b"two"
+
+
+def test_what_was_not_acknowledged_comes_back_redelivered(link: BrokerLink, broker: BrokerSettings) -> None:
+    """Closing the link gives it back."""
+    publish(broker, b"one")
+    assert not receive(link).redelivered
+    link.close()
+    assert link.broken
+    link.open()
+    assert receive(link).redelivered
+
+
+def test_a_deleted_queue_is_a_broken_link_and_not_silence(link: BrokerLink, broker: BrokerSettings) -> None:
+    """The broker cancels the consumer without an error; opening again declares the queue anew."""
+    connection = pika.BlockingConnection(pika.URLParameters(broker.url))
+    connection.channel().queue_delete(broker.queue)
+    connection.close()
+
+    def broken() -> bool:
+        try:
+            link.receive(0.2)
+        except BrokerAway:
+            return True
+        return False
+
+    eventually(broken, "the link is broken")
+    link.open()
+    publish(broker, b"one")
+    assert receive(link).body == b"one"
+
+
+def test_a_broker_that_restarts_breaks_the_link_without_an_exception_while_working(
+    link: BrokerLink, broker: BrokerSettings, rabbitmq: RabbitMQ
+) -> None:
+    """pump and rest never raise; the acknowledgement says that it did not go through."""
+    publish(broker, b"one")
+    delivery = receive(link)
+    rabbitmq.stop()
+
+    def pumped() -> bool:
+        link.pump()
+        return link.broken
+
+    eventually(pumped, "the link is broken")
+    link.rest(0.05)
+    assert not link.ack(delivery)
+    with pytest.raises(BrokerAway):
+        link.open()
+    rabbitmq.start_again()
+    link.open()
+    assert receive(link).body == b"one"
+
+
+def test_dead_letters_arrive_with_their_reason(link: BrokerLink, broker: BrokerSettings) -> None:
+    """Body unchanged, message_id kept."""
+    link.dead_letter(Delivery(1, False, b"\xff\x00", message_id="c-1"), "INVALID_MESSAGE", "not JSON")
+    connection = pika.BlockingConnection(pika.URLParameters(broker.url))
+    _, properties, body = connection.channel().basic_get(broker.dead_queue, auto_ack=True)
+    connection.close()
+    assert properties is not None
+    assert properties.headers is not None
+    assert properties.headers["reason"] == "INVALID_MESSAGE"
+    assert properties.headers["details"] == "not JSON"
+    assert (body, properties.message_id) == (b"\xff\x00", "c-1")
+
+
+def test_a_stop_ends_a_wait_early(broker: BrokerSettings) -> None:
+    """A wake from a signal handler of the same thread is enough; so is a stop without a connection."""
+    link = BrokerLink(broker, "test", lambda: False)
+    link.open()
+    link.wake()
+    assert link.receive(30) is None
+    link.close()
+    stopped = BrokerLink(broker, "test", lambda: True)
+    stopped.rest(30)
+
+
+@pytest.mark.parametrize(
+    "url", ["amqp://guest:hunter2@127.0.0.1:1/%2F", "amqp://guest:hunter2@no-such-host.invalid/%2F"]
+)
+def test_reasons_hold_no_password(url: str, queue: str) -> None:
+    """They are logged."""
+    with pytest.raises(BrokerAway) as away:
+        BrokerLink(BrokerSettings(url, queue), "test", lambda: False).open()
+    assert "hunter2" not in away.value.reason
+
+
+def test_wrong_credentials_are_named(broker: BrokerSettings, queue: str) -> None:
+    """Without the password."""
+    url = broker.url.replace("guest:guest", "guest:hunter2")
+    with pytest.raises(BrokerAway) as away:
+        BrokerLink(BrokerSettings(url, queue), "test", lambda: False).open()
+    assert "Auth" in away.value.reason
+    assert "hunter2" not in away.value.reason

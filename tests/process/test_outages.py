@@ -1,0 +1,66 @@
+"""PostgreSQL and RabbitMQ go away in the middle of the work and come back."""
+
+from collections.abc import Callable
+
+from scripts.conversations import make
+from scripts.servers.memory_api import MemoryApiStandIn
+from scripts.servers.postgres import Postgres
+from scripts.servers.rabbitmq import RabbitMQ
+from tests.fixtures.desk import Desk
+from tests.fixtures.worker import Worker
+
+Start = Callable[..., Worker]
+
+
+def test_the_database_restarts_in_the_middle(
+    start_worker: Start, desk: Desk, memory_api: MemoryApiStandIn, postgres: Postgres
+) -> None:
+    """Results of finished calls are kept and applied; nothing fails, no attempt is burnt."""
+    memory_api.set_mode("delay", seconds=0.5)
+    worker = start_worker(FRIENDSHIP_CHILDREN="3")
+    worker.wait_for("child_ready", times=3)
+    desk.publish_many(12)
+    worker.wait_until(lambda: desk.statuses()["PROCESSING"] == 3, "three are being worked on")
+    desk.close()
+    postgres.stop("immediate")
+    worker.wait_for("waiting", on="database")
+    postgres.start_again()
+    worker.wait_until(lambda: desk.statuses()["PROCESSED"] == 12, "all are processed")
+    assert {row["attempt_count"] for row in desk.query("SELECT attempt_count FROM conversation_events")} == {
+        1
+    }
+    assert worker.logged("child_exited") == []
+    assert worker.stop() == 0
+    desk.assert_all_scored()
+    desk.assert_clean_ending(worker)
+
+
+def test_the_broker_restarts_in_the_middle(
+    start_worker: Start, desk: Desk, memory_api: MemoryApiStandIn, rabbitmq: RabbitMQ
+) -> None:
+    """The calls under way are finished and scored once; their redelivered copies are dropped."""
+    memory_api.set_mode("delay", seconds=0.5)
+    worker = start_worker(FRIENDSHIP_CHILDREN="3")
+    worker.wait_for("child_ready", times=3)
+    desk.publish_many(12)
+    worker.wait_until(lambda: desk.statuses()["PROCESSING"] == 3, "three are being worked on")
+    rabbitmq.stop()
+    worker.wait_for("waiting", on="broker")
+    rabbitmq.start_again()
+    worker.wait_until(lambda: desk.statuses()["PROCESSED"] == 12, "all are processed")
+    assert worker.logged("child_exited") == []
+    assert worker.stop() == 0
+    desk.assert_all_scored()
+    desk.assert_clean_ending(worker)
+
+
+def test_a_queue_deleted_under_the_consumers_is_declared_again(start_worker: Start, desk: Desk) -> None:
+    """The broker cancels them without an error; they come back by themselves."""
+    worker = start_worker()
+    worker.wait_for("child_ready", times=2)
+    desk.delete_queue()
+    worker.wait_for("broker_away", times=2)
+    desk.publish([make("after", "user-1")])
+    worker.wait_until(lambda: desk.status("after") == "PROCESSED", "it is processed")
+    assert worker.stop() == 0
+    desk.assert_clean_ending(worker)
