@@ -1,8 +1,10 @@
-"""Help that a person can scan: options under headings, and the variables that have no option."""
+"""Help that a person can scan: commands first, options under headings, then the variables that have no option."""
 
 import click
 
 from supervisor.cli.options import OPTIONS
+
+OTHER = "Other"
 
 
 class SectionedCommand(click.Command):
@@ -13,8 +15,8 @@ class SectionedCommand(click.Command):
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
-                heading = next((section_of[flag] for flag in parameter.opts if flag in section_of), "Other")
+            if record is not None and isinstance(parameter, click.Option):
+                heading = next((section_of[flag] for flag in parameter.opts if flag in section_of), OTHER)
                 sections.setdefault(heading, []).append(record)
         for heading, records in sections.items():
             with formatter.section(heading):
@@ -22,15 +24,15 @@ class SectionedCommand(click.Command):
 
 
 class SectionedGroup(SectionedCommand, click.Group):
-    """The program itself: its options, the variables without one, its commands."""
+    """The program itself: its commands, its options, the variables without one."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.format_commands(ctx, formatter)
         super().format_options(ctx, formatter)
         records = [
             (option.env, f"{option.help}  [default: {option.default}]")
             for option in OPTIONS
             if option.flag is None
         ]
-        with formatter.section("Settings by environment only"):
+        with formatter.section("By environment only"):
             formatter.write_dl(records)
-        self.format_commands(ctx, formatter)
