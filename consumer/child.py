@@ -14,9 +14,6 @@ from functools import partial
 from random import Random
 from typing import Literal
 
-from repository.connection import Database
-from repository.events import Events
-
 from consumer.amqp import BrokerLink, nap
 from consumer.backoff import jittered
 from consumer.errors import BrokerAway
@@ -25,7 +22,9 @@ from consumer.pipeline import Outcome, Pipeline
 from consumer.runtime import Runtime
 from consumer.settings import ConsumerSettings
 from repository import migrations, rejects
+from repository.connection import Database
 from repository.errors import DatabaseAway, SchemaOld
+from repository.events import Events
 
 log = logging.getLogger("friendship.child")
 

@@ -8,11 +8,11 @@ import logging
 from dataclasses import dataclass
 
 import orjson
-from repository.connection import Database
 
 from consumer.amqp import Publisher
 from consumer.settings import BrokerSettings
 from repository import retries
+from repository.connection import Database
 
 BATCH = 200
 

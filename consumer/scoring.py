@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from repository.rows import UserStatus
-
 from consumer.settings import ScoringSettings
+from repository.rows import UserStatus
 
 LEVELS = ("PHASE1_STRANGER", "PHASE2_ACQUAINTANCE", "PHASE3_FRIEND")
 

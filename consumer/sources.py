@@ -7,10 +7,10 @@ acknowledged without a score (docs/decisions/0004).
 import zlib
 
 import msgspec
-from repository.rows import StoredLog
 
 from consumer.errors import LogUnavailable, MalformedMessage
 from consumer.message import parse
+from repository.rows import StoredLog
 
 # 12 ms for 3 MB; level 6 takes 70 ms and saves little
 _LEVEL = 1

@@ -7,12 +7,12 @@ from enum import StrEnum
 
 import click
 import httpx
-from repository.connection import Database
 
 from consumer import amqp
 from consumer.errors import BrokerAway
 from consumer.settings import MIB, BrokerSettings
 from repository import invariants, migrations
+from repository.connection import Database
 from repository.errors import DatabaseAway, RepositoryError, SchemaOld
 from supervisor.cli import arithmetic
 from supervisor.cli.given import options, settings
@@ -131,7 +131,6 @@ def _invariants(database: Database) -> Iterator[Finding]:
 
 
 def _memory_api(url: str) -> Finding:
-    import httpx  # noqa: PLC0415 (8 MB that no worker needs)
 
     try:
         answer = httpx.get(url, timeout=PROBE_TIMEOUT_S)

@@ -4,10 +4,10 @@ import sys
 
 import click
 import orjson
-from repository.connection import Database
 
 from consumer.errors import BrokerAway
 from consumer.retries import Counts, pass_once
+from repository.connection import Database
 from repository.errors import RepositoryError
 from supervisor.cli.given import options, settings
 from supervisor.cli.help import SectionedCommand
