@@ -27,6 +27,10 @@ def worker(start_worker: Start) -> Worker:
     return started
 
 
+def ended(worker: Worker, desk: Desk, conversation_id: str, status: str) -> None:
+    worker.wait_until(lambda: desk.status(conversation_id) == status, f"{conversation_id} is {status}")
+
+
 def finish(worker: Worker, desk: Desk) -> None:
     """Prove that the same supervisor goes on, and ends cleanly."""
     desk.publish([make("good", "user-good")])
@@ -94,9 +98,7 @@ def test_an_invalid_message_fails_only_a_row_that_waits_for_it(worker: Worker, d
     desk.publish_raw(body("bare", conversation_log=ITEMS))
     desk.publish_raw(body("full"))
     for conversation_id in ("bare", "full"):
-        worker.wait_until(
-            lambda: desk.status(conversation_id) == "PROCESSED", f"{conversation_id} is processed"
-        )  # noqa: B023
+        ended(worker, desk, conversation_id, "PROCESSED")
     finish(worker, desk)
 
 
@@ -134,7 +136,7 @@ def test_what_needs_no_call_makes_none(worker: Worker, desk: Desk, memory_api: M
     desk.publish_raw(body("empty", conversation_log=[]))
     desk.publish_raw(body("silent", conversation_log=[{"speaker": "user", "text": ""}]))
     for conversation_id, status in (("lesson", "SKIPPED"), ("empty", "PROCESSED"), ("silent", "PROCESSED")):
-        worker.wait_until(lambda: desk.status(conversation_id) == status, f"{conversation_id} is {status}")  # noqa: B023
+        ended(worker, desk, conversation_id, status)
     for conversation_id in ("empty", "silent"):
         row = desk.event(conversation_id)
         assert row is not None
