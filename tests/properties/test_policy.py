@@ -40,7 +40,7 @@ BUSY = (
     Phase.WRITING,
     Phase.ACKING,
 )
-slots = st.integers(0, 5)
+slots = st.integers(0, 3)
 weights = st.sampled_from([30, 299, 301, 337, 338, 365, 366, 380]).map(lambda mb: mb * MB)
 
 
@@ -250,9 +250,10 @@ class SupervisorInAnyWorld(RuleBasedStateMachine):
                 resting_rss_bytes=rest,
             )
 
-    @rule(slot=slots, phase=st.sampled_from(BUSY))
-    def works(self, slot: int, phase: Phase) -> None:
+    @rule(slot=slots, phase=st.sampled_from(BUSY), rss=st.just(None) | weights)
+    def works(self, slot: int, phase: Phase, rss: int | None) -> None:
         if (body := self.world.body(slot)) is not None and not body.standing:
+            body.rss = rss or body.rss
             claims = phase is not Phase.RECEIVED
             said = self._said(body, phase)
             body.view = replace(
