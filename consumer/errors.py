@@ -4,6 +4,7 @@ ConsumerError
 ├── MalformedMessage      the message can never be processed
 │   └── MessageTooLarge
 ├── LogUnavailable        the conversation's log is in none of its places
+├── LogUnusable           the log in storage is none
 ├── BrokerAway            the broker is lost: the delivery has gone back to it
 └── GiveBack              the delivery goes back to the broker unfinished
 
@@ -33,6 +34,10 @@ class MessageTooLarge(MalformedMessage):
 
 class LogUnavailable(ConsumerError):
     """The conversation's log is neither in the message nor in storage."""
+
+
+class LogUnusable(ConsumerError):
+    """The log in storage holds nothing that can be used."""
 
 
 class BrokerAway(ConsumerError):

@@ -28,7 +28,14 @@ from consumer import scoring, sources
 from consumer.backoff import jittered
 from consumer.conversation import Payload, Transcript, transcribe
 from consumer.disposition import ErrorCode, Failure, retry_delay_s, verdict_on_claim
-from consumer.errors import BrokerAway, GiveBack, LogUnavailable, MalformedMessage, MessageTooLarge
+from consumer.errors import (
+    BrokerAway,
+    GiveBack,
+    LogUnavailable,
+    LogUnusable,
+    MalformedMessage,
+    MessageTooLarge,
+)
 from consumer.memory_api import (
     MemoryApiBadResponse,
     MemoryApiError,
@@ -292,14 +299,22 @@ class Pipeline:
         return self._complete(job, claim, seen, _counts(transcript) | {"memory_api_ms": call_ms})
 
     def _transcribe(self, job: Job, claim: Claimed) -> Transcript:
-        source = job.message.log
-        if source is None:
-            source = self._stored_log(claim)
-        transcript = transcribe(source, claim.user_id, claim.conversation_id)
+        if job.message.log is None:
+            return self._transcribe_stored(claim)
+        transcript = transcribe(job.message.log, claim.user_id, claim.conversation_id)
         job.drop_log()
         if claim.log_durable:
             job.delivery.body = b""
         return transcript
+
+    def _transcribe_stored(self, claim: Claimed) -> Transcript:
+        source = self._stored_log(claim)
+        try:
+            return transcribe(source, claim.user_id, claim.conversation_id)
+        except MalformedMessage as malformed:
+            reason = malformed.reason
+        # Not the message's fault: the event's own log is unusable, and would be at every retry
+        raise LogUnusable(f"the stored log: {reason}")
 
     def _stored_log(self, claim: Claimed) -> Any:
         if not claim.log_in_row and not claim.log_parked:
@@ -461,6 +476,8 @@ def _failure(error: Exception) -> Failure:  # noqa: PLR0911 (one line an error c
             return Failure(ErrorCode.MEMORY_API_BAD_RESPONSE, str(error))
         case LogUnavailable():
             return Failure(ErrorCode.LOG_UNAVAILABLE, error.reason)
+        case LogUnusable():
+            return Failure(ErrorCode.INVALID_MESSAGE, error.reason)
         case BadData():
             return Failure(ErrorCode.UNEXPECTED_ERROR, str(error), permanent=True)
     # The text of an unknown error may hold what a child said: the place where it arose does not

@@ -240,6 +240,16 @@ def test_a_parked_log_is_read_by_a_message_of_ids(bench: Bench) -> None:
     assert bench.arguments("complete")["delta"] == 10.5
 
 
+def test_a_stored_log_without_a_usable_item_ends_the_event(bench: Bench) -> None:
+    """It would be unusable at every retry, and the message of ids is not to blame."""
+    bench.store.claims[0] = replace(CLAIM, log_in_row=True)
+    bench.store.log = StoredLog("row", b'[{"speaker": "cat", "text": "miau"}]')
+    assert bench.handle(IDS) is Outcome.FAILED
+    written = bench.arguments("fail")
+    assert (written["code"], written["delay_s"]) == ("INVALID_MESSAGE", None)
+    assert bench.link.dead == []
+
+
 @pytest.mark.parametrize(
     "data", [b"junk", zlib.compress(b"junk"), zlib.compress(BODY)[:-5], zlib.compress(IDS)]
 )
