@@ -61,6 +61,7 @@ class SupervisorStarted:
     children: int
     rss_budget_mb: int
     rss_hard_mb: int
+    first_in_line: bool
 
 
 @dataclass(frozen=True, slots=True)

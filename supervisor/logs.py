@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Any, Literal, TextIO
 
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
@@ -66,11 +67,12 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     if record.exc_info and record.exc_info[0] is not None:
         # The places only: an exception's text, or a frame's locals, may hold a password or a child's words.
         fields["exception"] = record.exc_info[0].__name__
-        fields["at"] = _places(record.exc_info[2])
+        fields["at"] = places(record.exc_info[2])
     return fields
 
 
-def _places(trace: Any) -> str:
+def places(trace: TracebackType | None) -> str:
+    """Spell where an exception went through: file, line and function, outermost first."""
     places = []
     while trace is not None:
         code = trace.tb_frame.f_code

@@ -48,8 +48,8 @@ def run(settings: SupervisorSettings, programs: Programs, *, outcomes: Sequence[
     """
     with Signals() as signals, contextlib.closing(Board(settings.children + SPARE_SLOTS, outcomes)) as board:
         memory.prepare()
-        with Loop(settings, programs, signals, board) as loop:
-            return loop.run()
+        with process.first_in_line() as first, Loop(settings, programs, signals, board) as loop:
+            return loop.run(first_in_line=first)
 
 
 class Watched:
@@ -102,7 +102,7 @@ class Loop:
         self.watched.clear()
         self.selector.close()
 
-    def run(self) -> int:
+    def run(self, *, first_in_line: bool) -> int:
         """Turn until there is an exit code."""
         self._tell(
             events.SupervisorStarted(
@@ -110,6 +110,7 @@ class Loop:
                 children=self.settings.children,
                 rss_budget_mb=self.settings.rss_budget_bytes // MB,
                 rss_hard_mb=self.settings.rss_hard_bytes // MB,
+                first_in_line=first_in_line,
             )
         )
         due = self.now
