@@ -1,7 +1,7 @@
 """What a child asks of whoever runs it, and tells it: the only tie between a consumer and its supervisor.
 
 Every method but `stop_requested` and `wake_with` is a report of where the child stands. A report is a write to
-shared memory of about a microsecond, never blocks, and stays readable after the child was killed.
+shared memory of about ten microseconds, never blocks, and stays readable after the child was killed.
 """
 
 from collections.abc import Callable
