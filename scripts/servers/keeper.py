@@ -43,11 +43,13 @@ def main() -> int:
     sys.stdout.write(f"{pid}\n")
     sys.stdout.flush()
     program = os.pidfd_open(pid)  # valid while we have not reaped it
+    signal.signal(signal.SIGCHLD, lambda *_: _reap_others(pid))
     ended = _first_of(starter, program)
     if starter in ended:
         signal.pidfd_send_signal(program, order["farewell"])
         if not _first_of(program, timeout_s=FAREWELL_S):
             signal.pidfd_send_signal(program, signal.SIGKILL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _, status = os.waitpid(pid, 0)
     _kill_what_is_left()
     if starter in ended:
@@ -92,6 +94,16 @@ def _become(order: dict[str, Any], libc: ctypes.CDLL, keeper: int) -> None:
         os.write(2, f"{order['argv'][0]}: {error}\n".encode())
     finally:
         os._exit(127)
+
+
+def _reap_others(pid: int) -> None:
+    """Reap what was reparented to us and has ended, but leave the program itself for later."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None or ended.si_pid == pid:
+                return
+            os.waitpid(ended.si_pid, 0)
 
 
 def _kill_what_is_left() -> None:

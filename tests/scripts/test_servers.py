@@ -167,6 +167,16 @@ def test_what_a_program_detached_ends_with_it(tmp_path: Path) -> None:
     assert not alive(daemon)
 
 
+def test_what_a_program_detached_leaves_no_zombie(tmp_path: Path) -> None:
+    """An orphan that ends while the program runs is reaped then, not at the end."""
+    pids = tmp_path / "pids"
+    running = shell(tmp_path, f"(sleep 0.1 & echo $! >{pids}); exec sleep 600")
+    pid = int(eventually(lambda: pids.exists() and pids.read_text(), "the orphan runs"))
+    eventually(lambda: not psutil.pid_exists(pid), "the orphan is reaped")
+    assert running.alive
+    running.stop(signal.SIGTERM, 10.0)
+
+
 def shell(directory: Path, script: str) -> Program:
     return Program.start(
         ["/bin/sh", "-c", script],
