@@ -1,6 +1,7 @@
 """Who may have an event, and who is told why not."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -260,6 +261,15 @@ def test_an_account_of_an_epoch_that_never_was_is_dropped(desk: Desk) -> None:
         claimed_by="nobody",
     )
     assert desk.account(fiction, blamed=True) == 0
+
+
+def test_an_account_under_anothers_name_says_nothing_of_the_living_holder(desk: Desk) -> None:
+    """A record torn at the moment of death must not condemn whoever holds the event, nor shut out its own account."""
+    first = desk.claim()
+    assert desk.account(replace(first, claimed_by="somebody else"), blamed=True) == 0
+    sighting = desk.contended()
+    assert (sighting.accounted, sighting.blamed_deaths) == (False, 0)
+    assert desk.account(first, blamed=False) == 1
 
 
 def test_only_one_of_two_takes_over(desk: Desk) -> None:

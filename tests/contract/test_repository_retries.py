@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 
 from repository.connection import Database
@@ -100,6 +101,16 @@ def test_a_pass_takes_no_more_than_its_limit(desk: Desk) -> None:
         desk.fail(desk.claim(f"failed-{number}"), delay_s=0.0)
     assert [each.kind for each in due(desk.database, limit=2)] == ["rescued", "failed"]
     assert len(due(desk.database, limit=10)) == 2
+
+
+def test_a_row_that_another_works_on_is_passed_over(migrated_database_url: str, desk: Desk) -> None:
+    """Nobody waits for it, and it is taken another time."""
+    for conversation in ("locked", "free"):
+        desk.fail(desk.claim(conversation), delay_s=0.0)
+    with psycopg.connect(migrated_database_url) as other:
+        other.execute("SELECT FROM conversation_events WHERE conversation_id = 'locked' FOR UPDATE")
+        assert [each.conversation_id for each in due(desk.database)] == ["free"]
+    assert [each.conversation_id for each in due(desk.database)] == ["locked"]
 
 
 def test_passes_on_many_hosts_share_the_work(migrated_database_url: str, desk: Desk) -> None:
