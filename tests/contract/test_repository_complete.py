@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from repository.connection import Database
-from repository.errors import BadData, DatabaseAway, Fenced
+from repository.errors import BadData, Busy, DatabaseAway, Fenced
 from repository.events import Events
 from repository.rows import Claimed, UserStatus
 from tests.contract.conftest import LEASE_S
@@ -205,6 +205,26 @@ def test_an_outcome_whose_reply_is_lost_is_not_fenced_when_repeated(
     before = desk.row()
     write()
     assert desk.row() == before
+
+
+def test_nobody_takes_an_event_over_while_its_score_is_being_added(
+    migrated_database_url: str, desk: Desk
+) -> None:
+    """The fence is held by a lock from the look at the epoch to the commit."""
+    claim = desk.claim()
+    sighting = desk.contended()
+    other = Database(migrated_database_url, lock_timeout_s=0.05)
+
+    def advance(before: UserStatus) -> UserStatus:
+        with pytest.raises(Busy):
+            Events(other, LEASE_S).take_over(sighting, request(), accounted=False)
+        return adding(10.0)(before)
+
+    try:
+        desk.events.complete(claim, delta=10.0, details={}, advance=advance)
+    finally:
+        other.close()
+    assert_counted_once(desk)
 
 
 def test_first_conversations_of_a_new_user_at_once_all_count(migrated_database_url: str, desk: Desk) -> None:
