@@ -22,6 +22,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 from pika.spec import Basic, BasicProperties
 
+from consumer import properties
 from consumer.errors import BrokerAway
 from consumer.ports import Delivery
 from consumer.settings import BrokerSettings
@@ -32,24 +33,30 @@ FRAME_MAX_BYTES = 16 * 1024
 CONNECT_TIMEOUT_S = 10.0
 PUBLISH_TIMEOUT_S = 60.0
 
+# What the copy of a bad message may take: the child must not be held up for long, and there is a table behind it
+DEAD_LETTER_TIMEOUT_S = 4.0
+
 log = logging.getLogger("friendship.broker")
+properties.forgive()
 
 
-def parameters(settings: BrokerSettings, name: str) -> pika.URLParameters:
+def parameters(settings: BrokerSettings, name: str, timeout_s: float | None = None) -> pika.URLParameters:
     """Turn the broker's URL into connection parameters.
 
-    A heartbeat named in the URL is kept (seconds; the client's value wins over the broker's). Raises ValueError for
-    a URL that pika cannot read.
+    timeout_s: for each step of connecting, and for a broker that blocks. A heartbeat named in the URL is kept
+    (seconds; the client's value wins over the broker's). Raises ValueError for a URL that pika cannot read.
     """
     result = pika.URLParameters(settings.url)
     if "heartbeat=" not in settings.url:
         result.heartbeat = HEARTBEAT_S
-    if "blocked_connection_timeout=" not in settings.url:
+    if timeout_s is not None:
+        result.blocked_connection_timeout = timeout_s
+    elif "blocked_connection_timeout=" not in settings.url:
         result.blocked_connection_timeout = PUBLISH_TIMEOUT_S
     if "frame_max=" not in settings.url:
         # pika appends 4 KiB reads to the frame at hand: large frames are copied over and over
         result.frame_max = FRAME_MAX_BYTES
-    result.socket_timeout = result.stack_timeout = CONNECT_TIMEOUT_S
+    result.socket_timeout = result.stack_timeout = timeout_s or CONNECT_TIMEOUT_S
     result.tcp_options = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
     result.client_properties = {"connection_name": f"friendship-supervisor {name}"}
     return result
@@ -201,7 +208,7 @@ class BrokerLink:
     def dead_letter(self, delivery: Delivery, reason: str, details: str) -> None:
         """Copy a body to the dead queue on a connection of its own, confirmed."""
         headers = {"reason": reason, "details": details[:200]}
-        with Publisher(self._settings, f"{self._name} dead letters") as publisher:
+        with Publisher(self._settings, f"{self._name} dead letters", DEAD_LETTER_TIMEOUT_S) as publisher:
             publisher.publish(self._settings.dead_queue, delivery.body, delivery.message_id, headers)
 
     def wake(self) -> None:
@@ -242,8 +249,9 @@ class BrokerLink:
                 tag=method.delivery_tag,
                 redelivered=bool(method.redelivered),
                 body=body,
-                message_id=properties.message_id,
-                content_encoding=properties.content_encoding,
+                # A short string that is not UTF-8 reaches us as bytes
+                message_id=properties.message_id if isinstance(properties.message_id, str) else None,
+                content_encoded=bool(properties.content_encoding),
             )
         )
 
@@ -251,15 +259,15 @@ class BrokerLink:
 class Publisher:
     """A connection for publishing: mandatory and confirmed, so that a publish that returns has arrived."""
 
-    def __init__(self, settings: BrokerSettings, name: str) -> None:
+    def __init__(self, settings: BrokerSettings, name: str, timeout_s: float | None = None) -> None:
         self._settings = settings
-        self._name = name
+        self._parameters = parameters(settings, name, timeout_s)
         self._connection: pika.BlockingConnection | None = None
         self._channel: BlockingChannel | None = None
 
     def __enter__(self) -> Self:
         with translated():
-            self._connection = pika.BlockingConnection(parameters(self._settings, self._name))
+            self._connection = pika.BlockingConnection(self._parameters)
             self._channel = declare(self._connection.channel(), self._settings)
             self._channel.confirm_delivery()
         return self

@@ -54,7 +54,7 @@ class Child:
         tries = 0
         try:
             while not runtime.stop_requested():
-                obstacle = _reach(link, database)
+                obstacle = _reach(runtime, link, database)
                 if obstacle is None:
                     tries = 0
                     _consume(runtime, link, pipeline)
@@ -86,6 +86,7 @@ class Child:
             link=link,
             store=Events(database, self.settings.lease_s),
             keep_reject=partial(rejects.keep, database),
+            reach=partial(migrations.schema_version, database),
             api=api,
             settings=self.settings,
             owner=f"{socket.gethostname()[:64]}:{os.getpid()}:{runtime.slot}",
@@ -102,10 +103,12 @@ class _Obstacle:
     reason: str
 
 
-def _reach(link: BrokerLink, database: Database) -> _Obstacle | None:
-    """Reach the database, the schema and the broker, in this order."""
+def _reach(runtime: Runtime, link: BrokerLink, database: Database) -> _Obstacle | None:
+    """Reach the database, the schema and the broker, in this order. A server that hangs is waited for, too."""
     try:
+        runtime.waiting("database", "")
         migrations.require(database)
+        runtime.waiting("broker", "")
         link.open()
     except DatabaseAway as away:
         return _Obstacle("database", away.reason)

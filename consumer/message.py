@@ -4,6 +4,7 @@ Only the envelope is read here, without copying the log: a 3 MB body takes under
 the log are read after the event was claimed (consumer/conversation.py), so that a duplicate costs nothing.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,6 +14,11 @@ from consumer.errors import MalformedMessage
 
 ID_LENGTH_MAX = 255
 _ABSENT = (b"", b"null")
+_NOT_JSON = "not JSON"
+# What stays, an escaped backslash or a whole pair, is taken first; what is left is half a pair.
+_SURROGATES = re.compile(
+    rb"(\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+)
 
 
 class _Envelope(msgspec.Struct):
@@ -67,7 +73,18 @@ def parse(body: bytes) -> Message:
         reason = _reason(error)
     else:
         return _checked(envelope)
+    if reason == _NOT_JSON and (mended := mend(body)) != body:
+        return parse(mended)
     raise MalformedMessage(reason)
+
+
+def mend(text: bytes) -> bytes:
+    """Replace each escape of half a character in a JSON text by U+FFFD.
+
+    A publisher that cuts texts by UTF-16 units (JavaScript does) leaves half an emoji at the end. RFC 8259 allows to
+    write it, and no decoder used here reads it.
+    """
+    return _SURROGATES.sub(lambda found: found[1] or rb"\ufffd", text)
 
 
 def identify(body: bytes, message_id: str | None) -> str | None:
@@ -87,7 +104,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, msgspec.ValidationError):
         # msgspec names the path and the types, never the values: but a path may show a key of the body
         return str(error)[:200]
-    return "not JSON"
+    return _NOT_JSON
 
 
 def _checked(envelope: _Envelope) -> Message:

@@ -47,7 +47,7 @@ from consumer.ports import Delivery, Link, Store
 from consumer.runtime import Runtime
 from consumer.settings import ConsumerSettings
 from consumer.takeover import Step, next_step
-from repository.errors import BadData, DatabaseAway, Fenced
+from repository.errors import BadData, DatabaseAway, Fenced, RepositoryError
 from repository.rows import Claimed, ClaimRequest, Contended, Refusal, Refused, Sighting, UserStatus
 
 log = logging.getLogger("friendship.pipeline")
@@ -91,8 +91,9 @@ class Job:
     started: float
 
     @property
-    def carries_log(self) -> bool:
-        return self.request.carries_log
+    def holds_log(self) -> bool:
+        """The message brought a log, and its body is still here."""
+        return self.request.carries_log and bool(self.delivery.body)
 
     def drop_log(self) -> None:
         """Forget the parsed log; the raw body stays."""
@@ -109,6 +110,7 @@ class Pipeline:
         link: Link,
         store: Store,
         keep_reject: Callable[[bytes, str, str | None], None],
+        reach: Callable[[], object],
         api: Api,
         settings: ConsumerSettings,
         owner: str,
@@ -120,6 +122,7 @@ class Pipeline:
         self._link = link
         self._store = store
         self._keep_reject = keep_reject
+        self._reach = reach
         self._api = api
         self._settings = settings
         self._owner = owner
@@ -154,7 +157,7 @@ class Pipeline:
         limit = self._settings.max_message_bytes
         if len(delivery.body) > limit:
             raise MessageTooLarge(f"{len(delivery.body)} bytes, over the limit of {limit}")
-        if delivery.content_encoding:
+        if delivery.content_encoded:
             raise MalformedMessage("content_encoding is set: bodies are never inflated")
         return parse(delivery.body)
 
@@ -185,11 +188,12 @@ class Pipeline:
     def _claim_and_work(self, job: Job) -> Outcome:
         try:
             claim = self._claim(job)
-        except BadData as bad:
-            reason = str(bad)
+        except RepositoryError as error:
+            code = ErrorCode.INVALID_MESSAGE if isinstance(error, BadData) else ErrorCode.UNEXPECTED_ERROR
+            reason = error.reason
         else:
             return claim if isinstance(claim, Outcome) else self._own(job, claim)
-        return self._reject(job, reason)
+        return self._reject(job, reason, code)
 
     def _claim(self, job: Job) -> Claimed | Outcome:
         report = partial(self._runtime.claiming, job.request.conversation_id, job.request.claimed_by)
@@ -210,6 +214,10 @@ class Pipeline:
         first_seen = self._clock()
         seen: Sighting | None = sighting
         while seen is not None:
+            if seen.epoch != sighting.epoch:
+                # The redelivery tells of the last holder; nothing says that this one is gone
+                job.request = replace(job.request, redelivered=False)
+                return None
             match next_step(seen, self._clock() - first_seen):
                 case Step.CLAIM_AGAIN:
                     return None
@@ -241,12 +249,26 @@ class Pipeline:
             case Refusal.EARLY:
                 outcome = Outcome.EARLY
         if refused.event_id is not None and not refused.settled and not refused.log_durable:
-            self._park(job, refused.event_id)
+            try:
+                self._park_unread(job, refused.event_id)
+            except MalformedMessage as malformed:
+                reason = malformed.reason
+            else:
+                reason = ""
+            if reason:
+                return self._reject(job, reason)
         log.info("message_left", extra=self._fields(job) | {"outcome": outcome.value})
         return outcome
 
+    def _park_unread(self, job: Job, event_id: int) -> None:
+        """Park a log that nobody has read: proved usable first, as it may be all that a retry will find."""
+        if job.message.log is not None:
+            transcribe(job.message.log, job.message.user_id, job.message.conversation_id)
+            job.drop_log()
+            self._park(job, event_id)
+
     def _park(self, job: Job, event_id: int) -> None:
-        if job.carries_log:
+        if job.holds_log:
             parked = sources.park(job.delivery.body)
             self._held(self._runtime.writing, partial(self._store.park, event_id, parked))
 
@@ -257,11 +279,23 @@ class Pipeline:
         try:
             return self._settle(job, claim)
         except Fenced:
-            pass
+            unwritable = ""
+        except RepositoryError as error:
+            unwritable = error.reason
+        if unwritable:
+            return self._write_plainly(job, claim, unwritable)
         # Somebody else owns the event by now, and this delivery may hold the only copy of the log
         self._park(job, claim.event_id)
         log.warning("message_fenced", extra=self._fields(job, claim))
         return Outcome.FENCED
+
+    def _write_plainly(self, job: Job, claim: Claimed, why: str) -> Outcome:
+        """End an event whose outcome the database refuses: by the plainest write there is, else by setting it aside."""
+        try:
+            return self._fail(job, claim, Failure(ErrorCode.UNEXPECTED_ERROR, why, permanent=True))
+        except RepositoryError as error:
+            reason = error.reason
+        return self._reject(job, reason, ErrorCode.UNEXPECTED_ERROR)
 
     def _settle(self, job: Job, claim: Claimed) -> Outcome:
         failure = verdict_on_claim(claim.claims_since_outcome, claim.blamed_deaths, claim.last_blame)
@@ -273,7 +307,7 @@ class Pipeline:
             except GiveBack:
                 self._release(claim)
                 raise
-            except (DatabaseAway, Fenced):
+            except Fenced:
                 raise
             except Exception as error:  # noqa: BLE001 (anything else is UNEXPECTED_ERROR, says the contract)
                 failure = _failure(error)
@@ -303,7 +337,7 @@ class Pipeline:
             return self._transcribe_stored(claim)
         transcript = transcribe(job.message.log, claim.user_id, claim.conversation_id)
         job.drop_log()
-        if claim.log_durable:
+        if claim.log_in_row:
             job.delivery.body = b""
         return transcript
 
@@ -317,11 +351,11 @@ class Pipeline:
         raise LogUnusable(f"the stored log: {reason}")
 
     def _stored_log(self, claim: Claimed) -> Any:
-        if not claim.log_in_row and not claim.log_parked:
-            where = "S3, which this version cannot read" if claim.conversation_log_url else "no place"
-            raise LogUnavailable(f"the log is in {where}")
         report = partial(self._runtime.claimed, claim.event_id, claim.epoch)
         row = self._held(report, partial(self._store.stored_log, claim.event_id))
+        if row is None:
+            where = "S3, which this version cannot read" if claim.conversation_log_url else "no place"
+            raise LogUnavailable(f"the log is in {where}")
         return sources.stored(row, self._settings.max_message_bytes)
 
     def _ask(self, claim: Claimed, payload: Payload) -> tuple[int, int]:
@@ -361,14 +395,14 @@ class Pipeline:
             "change": result.change,
             "turns": seen.turns,
             "new_facts": seen.new_facts,
-            "level": status.level,
+            "new_level": status.level,
         }
         log.info("message_processed", extra=self._fields(job, claim) | fields)
         return Outcome.PROCESSED
 
     def _fail(self, job: Job, claim: Claimed, failure: Failure) -> Outcome:
         delay_s = retry_delay_s(failure, claim.attempt, self._settings.retry, self._rng)
-        parked = sources.park(job.delivery.body) if job.carries_log and not claim.log_durable else None
+        parked = sources.park(job.delivery.body) if job.holds_log and not claim.log_in_row else None
         write = partial(
             self._store.fail,
             claim,
@@ -378,8 +412,8 @@ class Pipeline:
             parked=parked,
         )
         self._held(self._runtime.writing, write, keep=True)
-        fields = {"code": failure.code.value, "details": failure.details}
-        fields["retry_in_s"] = "never" if delay_s is None else str(round(delay_s))
+        retry_in_s = None if delay_s is None else round(delay_s)
+        fields = {"code": failure.code.value, "details": failure.details, "retry_in_s": retry_in_s}
         log.warning("message_failed", extra=self._fields(job, claim) | fields)
         return Outcome.FAILED
 
@@ -395,10 +429,8 @@ class Pipeline:
 
     # Refusing
 
-    def _reject(self, job: Job, reason: str) -> Outcome:
-        return self._dead_letter(
-            job.delivery, job.request.conversation_id, ErrorCode.INVALID_MESSAGE.value, reason
-        )
+    def _reject(self, job: Job, reason: str, code: ErrorCode = ErrorCode.INVALID_MESSAGE) -> Outcome:
+        return self._dead_letter(job.delivery, job.request.conversation_id, code.value, reason)
 
     def _dead_letter(
         self, delivery: Delivery, conversation_id: str | None, code: str, reason: str
@@ -408,8 +440,9 @@ class Pipeline:
             refuse = partial(self._store.refuse, conversation_id, code, reason)
             try:
                 self._held(self._runtime.writing, refuse)
-            except BadData:
+            except RepositoryError:
                 conversation_id = None
+        self._runtime.writing()
         try:
             self._link.dead_letter(delivery, code, reason)
         except BrokerAway as away:
@@ -428,18 +461,29 @@ class Pipeline:
         keep: there is a result to write, which is worth writing although the broker took the delivery back.
         Raises GiveBack when a stop is asked for, or the delivery is lost, while the database is away.
         """
-        attempt = 0
+        tries = 0
         while True:
             report()
             try:
                 return work()
             except DatabaseAway as away:
                 reason = away.reason
-            attempt += 1
+            tries = self._wait_for_database(reason, tries, keep=keep)
+
+    def _wait_for_database(self, reason: str, tries: int, *, keep: bool) -> int:
+        """Wait until the database answers. It is asked while waiting: a hanging one is not the message's fault."""
+        while True:
+            tries += 1
             self._runtime.waiting("database", reason)
-            self._link.rest(jittered(DATABASE_BACKOFF_S, attempt, DATABASE_BACKOFF_MAX_S, self._rng))
+            self._link.rest(jittered(DATABASE_BACKOFF_S, tries, DATABASE_BACKOFF_MAX_S, self._rng))
             if self._runtime.stop_requested() or (self._link.broken and not keep):
                 raise GiveBack(f"the database is away: {reason}")
+            try:
+                self._reach()
+            except DatabaseAway as away:
+                reason = away.reason
+            else:
+                return tries
 
     def _give_back_if_over(self, why: str) -> None:
         if self._runtime.stop_requested():
@@ -478,8 +522,8 @@ def _failure(error: Exception) -> Failure:  # noqa: PLR0911 (one line an error c
             return Failure(ErrorCode.LOG_UNAVAILABLE, error.reason)
         case LogUnusable():
             return Failure(ErrorCode.INVALID_MESSAGE, error.reason)
-        case BadData():
-            return Failure(ErrorCode.UNEXPECTED_ERROR, str(error), permanent=True)
+        case RepositoryError():
+            return Failure(ErrorCode.UNEXPECTED_ERROR, error.reason, permanent=isinstance(error, BadData))
     # The text of an unknown error may hold what a child said: the place where it arose does not
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(place.filename).name}:{place.lineno}"

@@ -9,13 +9,16 @@ from repository.rows import Claimed, ClaimRequest, Contended, Refused, Sighting,
 
 @dataclass(slots=True)
 class Delivery:
-    """One delivery in hand. `body` is dropped (empty) as soon as nothing needs it any more."""
+    """One delivery in hand. `body` is dropped (empty) as soon as nothing needs it any more.
+
+    content_encoded: a content_encoding is set, whichever.
+    """
 
     tag: int
     redelivered: bool
     body: bytes
     message_id: str | None = None
-    content_encoding: str | None = None
+    content_encoded: bool = False
 
 
 class Link(Protocol):

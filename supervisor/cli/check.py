@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import click
-import httpx
 
 from consumer import amqp
 from consumer.errors import BrokerAway
@@ -20,6 +19,8 @@ from supervisor.cli.help import SectionedCommand
 from supervisor.cli.settings import Settings
 
 PROBE_TIMEOUT_S = 5.0
+INVARIANTS_TIMEOUT_S = 600.0  # they read whole tables
+DATABASE_REMEDY = "start PostgreSQL, or correct DATABASE_URL (host, user, password, database)"
 
 
 class Verdict(StrEnum):
@@ -96,7 +97,12 @@ def _broker(broker: BrokerSettings) -> Finding:
     try:
         depth = amqp.depth(broker)
     except BrokerAway as away:
-        return Finding(Verdict.FAIL, "broker", away.reason, "start RabbitMQ, or set RABBITMQ_URL")
+        return Finding(
+            Verdict.FAIL,
+            "broker",
+            away.reason,
+            "start RabbitMQ, or correct RABBITMQ_URL (host, user, password, vhost)",
+        )
     if depth is None:
         return Finding(
             Verdict.OK, "broker", f"queue {broker.queue} is not there yet: the first start declares it"
@@ -105,16 +111,19 @@ def _broker(broker: BrokerSettings) -> Finding:
 
 
 def _database(url: str, with_invariants: bool) -> Iterator[Finding]:
-    database = Database(url, application_name="friendship-supervisor check")
+    database = Database(
+        url, application_name="friendship-supervisor check", statement_timeout_s=INVARIANTS_TIMEOUT_S
+    )
     try:
         migrations.require(database)
         yield Finding(Verdict.OK, "database", f"schema version {migrations.schema_version(database)}")
         if with_invariants:
             yield from _invariants(database)
     except SchemaOld as old:
-        yield Finding(Verdict.FAIL, "database", str(old), "run friendship-supervisor migrate")
+        seen = f"schema version {old.found}, this program needs {old.wanted}"
+        yield Finding(Verdict.FAIL, "database", seen, "run friendship-supervisor migrate")
     except DatabaseAway as away:
-        yield Finding(Verdict.FAIL, "database", away.reason, "start PostgreSQL, or set DATABASE_URL")
+        yield Finding(Verdict.FAIL, "database", away.reason, DATABASE_REMEDY)
     except RepositoryError as error:
         yield Finding(Verdict.FAIL, "database", str(error), "look at the permissions of this user")
     finally:
@@ -131,9 +140,12 @@ def _invariants(database: Database) -> Iterator[Finding]:
 
 
 def _memory_api(url: str) -> Finding:
+    import httpx  # noqa: PLC0415 (8 MB that no worker needs)
 
     try:
-        answer = httpx.get(url, timeout=PROBE_TIMEOUT_S)
+        with httpx.stream("GET", url, timeout=PROBE_TIMEOUT_S) as answer:
+            status = answer.status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return Finding(Verdict.FAIL, "memory API", type(error).__name__, "start it, or set MEMORY_API_URL")
-    return Finding(Verdict.OK, "memory API", f"answers (HTTP {answer.status_code} to GET /)")
+        seen = f"no answer ({type(error).__name__})"
+        return Finding(Verdict.FAIL, "memory API", seen, "start it, or correct MEMORY_API_URL")
+    return Finding(Verdict.OK, "memory API", f"answers (HTTP {status} to GET)")

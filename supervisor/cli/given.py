@@ -1,13 +1,15 @@
 """Options as click sees them: taken before and after the command, kept as text, read later and all at once."""
 
+import logging
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 
 from supervisor.cli.options import OPTIONS, Option
-from supervisor.cli.settings import Settings, read
+from supervisor.cli.settings import LogSettings, Settings, read
+from supervisor.logs import configure
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,9 +31,17 @@ def options(*sections: str) -> Callable[[F], F]:
     return decorate
 
 
-def settings(context: click.Context) -> Settings:
-    """Read the settings of this call. Raises InvalidSettings with every problem."""
-    return read(context.find_root().ensure_object(dict), os.environ)
+def settings(context: click.Context, *sections: str) -> Settings:
+    """Read the settings of this call. Raises InvalidSettings with every problem of these sections, or of all."""
+    return read(context.find_root().ensure_object(dict), os.environ, sections)
+
+
+def start_logs(logs: LogSettings, stream: TextIO) -> None:
+    """Log to a stream. A command with words of its own on standard output logs to standard error."""
+    configure(logs.format or ("text" if stream.isatty() else "json"), logs.level, stream)
+    # What they have to say reaches the log through our own events, without their URLs and tracebacks
+    for library in ("pika", "httpcore"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
 
 
 def _click_option(option: Option) -> Callable[[F], F]:

@@ -5,8 +5,9 @@ import sys
 import click
 
 from repository import migrations
+from repository.connection import Database
 from repository.errors import RepositoryError
-from supervisor.cli.given import options, settings
+from supervisor.cli.given import options, settings, start_logs
 from supervisor.cli.help import SectionedCommand
 from supervisor.cli.options import CONNECTIONS, LOGS
 
@@ -16,12 +17,16 @@ from supervisor.cli.options import CONNECTIONS, LOGS
 @click.pass_context
 def migrate(context: click.Context) -> None:
     """Create or upgrade the schema. Does nothing the second time; safe while workers run."""
-    url = settings(context).consumer.database_url
+    given = settings(context, CONNECTIONS, LOGS)
+    start_logs(given.logs, sys.stderr)
+    database = Database(given.consumer.database_url, application_name="friendship-supervisor migrate")
     try:
-        applied = migrations.migrate(url)
+        for name in migrations.migrate(given.consumer.database_url):
+            click.echo(f"applied {name}")
+        click.echo(f"the schema is at version {migrations.schema_version(database)}")
     except RepositoryError as error:
-        click.echo(f"friendship-supervisor: the schema is unchanged: {error}", err=True)
+        # Each step is a transaction of its own: those that were logged as applied stay
+        click.echo(f"friendship-supervisor: not at version {migrations.LATEST}: {error}", err=True)
         sys.exit(1)
-    for name in applied:
-        click.echo(f"applied {name}")
-    click.echo(f"the schema is at version {migrations.LATEST}")
+    finally:
+        database.close()

@@ -1,6 +1,6 @@
 """Every setting that can be given from outside: its option, its environment variable, its default, its meaning.
 
-The one table behind `--help`, docs/configuration.md and the reading of settings. Values stay text here.
+The one table behind `--help` and the reading of settings. Values stay text here.
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One setting. `flag` is None where only the environment variable exists; help states the unit."""
+    """One setting. `flag` is None where only the environment variable exists; help states the unit.
+
+    may_be_empty: an empty value means something; elsewhere an empty variable counts as unset.
+    """
 
     name: str
     flag: str | None
@@ -18,6 +21,7 @@ class Option:
     section: str
     help: str
     default_shown: str | None = None
+    may_be_empty: bool = False
 
     @property
     def source(self) -> str:
@@ -27,6 +31,7 @@ class Option:
 
 CONNECTIONS = "Connections"
 CHILDREN = "Children"
+MESSAGES = "Messages"
 TIMES = "Time limits (seconds)"
 RETRIES = "Retries"
 LOGS = "Logs"
@@ -68,7 +73,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "max_message_mb", "--max-message-mb", "MAX_MESSAGE_MB", "64", "MB",
-        CHILDREN, "A larger body is refused unparsed. Twice this and an idle child must fit the hard budget.",
+        MESSAGES, "A larger body is refused unparsed. Twice this and an idle child must fit the hard budget.",
     ),
     Option(
         "allow_overcommit", "--allow-overcommit", "FRIENDSHIP_ALLOW_OVERCOMMIT", "off", "",
@@ -123,6 +128,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "skip_bot_types", None, "SKIP_BOT_TYPES", "NEXT_LESSON", "LIST",
         SCORE, "Comma list of bot types that are SKIPPED without any call.",
+        may_be_empty=True,
     ),
     Option("score_per_turn", None, "SCORE_PER_TURN", "0.5", "POINTS", SCORE, "Points of a turn."),
     Option("score_per_question", None, "SCORE_PER_QUESTION", "3", "POINTS", SCORE, "Points of a child's question."),

@@ -11,11 +11,11 @@ import click
 
 from consumer.amqp import Publisher
 from consumer.conversation import transcribe
-from consumer.errors import BrokerAway, MalformedMessage
+from consumer.errors import BrokerAway, MalformedMessage, MessageTooLarge
 from consumer.message import parse
-from supervisor.cli.given import options, settings
+from supervisor.cli.given import options, settings, start_logs
 from supervisor.cli.help import SectionedCommand
-from supervisor.cli.options import CONNECTIONS, LOGS
+from supervisor.cli.options import CONNECTIONS, LOGS, MESSAGES
 
 REFUSED_SHOWN = 20
 
@@ -24,12 +24,13 @@ REFUSED_SHOWN = 20
 class Tally:
     """How many lines the broker has, and which ones are no message: (file, line number from 1, reason)."""
 
+    max_bytes: int
     accepted: int = 0
     refused: list[tuple[str, int, str]] = field(default_factory=list)
 
 
 @click.command(cls=SectionedCommand)
-@options(CONNECTIONS, LOGS)
+@options(CONNECTIONS, MESSAGES, LOGS)
 @click.argument("files", nargs=-1, required=True, type=click.File("rb"), metavar="FILE...|-")
 @click.pass_context
 def publish(context: click.Context, files: tuple[BinaryIO, ...]) -> None:
@@ -38,15 +39,19 @@ def publish(context: click.Context, files: tuple[BinaryIO, ...]) -> None:
     A line counts as accepted when the broker has confirmed it. Lines that are no valid message are named by number
     and make the exit status 1; the others are published all the same.
     """
-    broker = settings(context).consumer.broker
-    tally = Tally()
+    given = settings(context, CONNECTIONS, LOGS, MESSAGES)
+    start_logs(given.logs, sys.stderr)
+    broker = given.consumer.broker
+    tally = Tally(given.consumer.max_message_bytes)
     lost = None
     try:
         with Publisher(broker, "publish") as publisher, _progress(files) as advance:
             for file in files:
                 _publish_lines(file, broker.queue, publisher, tally, advance)
     except BrokerAway as away:
-        lost = away.reason
+        lost = f"the broker was lost: {away.reason}"
+    except KeyboardInterrupt:
+        lost = "interrupted"
     _report(tally, lost)
     sys.exit(1 if tally.refused or lost else 0)
 
@@ -58,7 +63,7 @@ def _publish_lines(
         body = line.strip()
         if body:
             try:
-                conversation_id = _checked(body)
+                conversation_id = _checked(body, tally.max_bytes)
             except MalformedMessage as malformed:
                 tally.refused.append((file.name, number, malformed.reason))
             else:
@@ -67,7 +72,9 @@ def _publish_lines(
         advance(len(line))
 
 
-def _checked(body: bytes) -> str:
+def _checked(body: bytes, max_bytes: int) -> str:
+    if len(body) > max_bytes:
+        raise MessageTooLarge(f"{len(body)} bytes, over the limit of {max_bytes} (MAX_MESSAGE_MB)")
     message = parse(body)
     if message.log is not None:
         transcribe(message.log, message.user_id, message.conversation_id)
@@ -100,7 +107,7 @@ def _report(tally: Tally, lost: str | None) -> None:
         click.echo(f"and lines {numbers}", err=True)
     if lost:
         click.echo(
-            f"friendship-supervisor: the broker was lost: {lost}; the line under way may have arrived",
+            f"friendship-supervisor: {lost}; the line under way may have arrived",
             err=True,
         )
     click.echo(f"accepted {tally.accepted}, refused {len(tally.refused)}")

@@ -1,7 +1,6 @@
 """`run`: the supervisor in the foreground."""
 
 import logging
-import socket
 import ssl
 import sys
 from collections.abc import Sequence
@@ -18,9 +17,9 @@ from consumer.runtime import Runtime
 from consumer.settings import ConsumerSettings
 from repository import deaths
 from repository.connection import Database
-from supervisor import logs, loop
+from supervisor import loop
 from supervisor.cli import arithmetic
-from supervisor.cli.given import options, settings
+from supervisor.cli.given import options, settings, start_logs
 from supervisor.cli.help import SectionedCommand
 from supervisor.errors import InvalidSettings
 from supervisor.events import Death
@@ -85,12 +84,12 @@ class Programs:
 def run(context: click.Context) -> None:
     """Run the supervisor in the foreground (what happens without a command)."""
     given = settings(context)
-    logs.configure(given.logs.format or ("text" if sys.stdout.isatty() else "json"), given.logs.level)
-    # What pika has to say reaches the log through our own events, without its URLs and tracebacks
-    logging.getLogger("pika").setLevel(logging.CRITICAL)
+    start_logs(given.logs, sys.stdout)
     for warning in given.warnings:
         log.warning("setting", extra={"text": warning})
-    setproctitle(f"friendship-supervisor: {socket.gethostname()}")
+    setproctitle(
+        f"friendship-supervisor: {given.supervisor.children} children on {given.consumer.broker.queue}"
+    )
     # Built once, before the fork: every child shares its pages
     programs = Programs(given.consumer, memory_api.prepare())
     problem = arithmetic.receiving_problem(given.consumer.max_message_bytes, given.supervisor.rss_hard_bytes)

@@ -5,13 +5,14 @@
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
 from consumer import amqp
+from consumer.memory_api import Endpoint
 from consumer.settings import (
     MIB,
     BrokerSettings,
@@ -35,6 +36,7 @@ DRAIN_MARGIN_S = 5.0
 # What writing an outcome may take: statement and lock time limits of the database sessions, and a reconnect
 WRITE_BUDGET_S = 15.0
 SCHEMA_WAIT_S = 60.0
+EMOTIONS = ("interesting", "boring", "neutral", "angry", "happy", "sad")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,11 @@ class Settings:
     warnings: tuple[str, ...]
 
 
-def read(given: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
+def read(given: Mapping[str, str], environ: Mapping[str, str], sections: Sequence[str] = ()) -> Settings:
     """Read all settings.
 
-    given: what was said on the command line, by option name (supervisor/cli/options.py).
+    given: what was said on the command line, by option name (supervisor/cli/options.py). sections: those that matter
+    to this command, all when none is named; a bad setting elsewhere is passed over for its default.
     Raises InvalidSettings with every problem at once.
     """
     reader = _Reader(given, environ)
@@ -75,8 +78,9 @@ def read(given: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
         reader.warnings.append(
             "LLM_ANALYSIS_ENABLED: this version has no LLM analysis; its defaults are used"
         )
-    if reader.problems:
-        raise InvalidSettings(reader.problems)
+    problems = [text for section, text in reader.problems if not sections or section in sections]
+    if problems:
+        raise InvalidSettings(problems)
     return Settings(limits, consumer_with_lease, logs, allow_overcommit, tuple(reader.warnings))
 
 
@@ -110,14 +114,13 @@ def _supervisor(reader: "_Reader", time_limits_s: float) -> SupervisorSettings:
     budget_mb = reader.read("rss_mb", _positive, 300.0)
     hard_mb = reader.read("rss_hard_mb", _positive, budget_mb * HARD_FACTOR)
     if hard_mb < budget_mb:
-        reader.problems.append(
-            f"{BY_NAME['rss_hard_mb'].source}: {hard_mb:g} is below --rss-mb {budget_mb:g}"
-        )
+        reader.object("rss_hard_mb", f"{hard_mb:g} is below --rss-mb {budget_mb:g}")
     deadline_s = reader.read("message_deadline_s", _positive, time_limits_s + DEADLINE_MARGIN_S)
     if deadline_s < time_limits_s + WRITE_BUDGET_S:
-        reader.problems.append(
-            f"{BY_NAME['message_deadline_s'].source}: {deadline_s:g} s is too short: the time limits in use "
-            f"({time_limits_s:g} s) and {WRITE_BUDGET_S:g} s for writing the outcome must fit into it"
+        reader.object(
+            "message_deadline_s",
+            f"{deadline_s:g} s is too short: the time limits in use "
+            f"({time_limits_s:g} s) and {WRITE_BUDGET_S:g} s for writing the outcome must fit into it",
         )
     drain_s = reader.read("drain_timeout_s", _not_negative, deadline_s + DRAIN_MARGIN_S)
     if drain_s < deadline_s:
@@ -142,9 +145,10 @@ def _supervisor(reader: "_Reader", time_limits_s: float) -> SupervisorSettings:
 def _lease(reader: "_Reader", consumer: ConsumerSettings, limits: SupervisorSettings) -> ConsumerSettings:
     lease_s = reader.read("lease_s", _positive, limits.message_deadline_s + LEASE_MARGIN_S)
     if lease_s <= limits.message_deadline_s:
-        reader.problems.append(
-            f"{BY_NAME['lease_s'].source}: {lease_s:g} s is not longer than the message deadline "
-            f"({limits.message_deadline_s:g} s): a claim would be taken from a child at work"
+        reader.object(
+            "lease_s",
+            f"{lease_s:g} s is not longer than the message deadline "
+            f"({limits.message_deadline_s:g} s): a claim would be taken from a child at work",
         )
     return replace(consumer, lease_s=lease_s)
 
@@ -155,14 +159,22 @@ class _Reader:
     def __init__(self, given: Mapping[str, str], environ: Mapping[str, str]) -> None:
         self._given = given
         self._environ = environ
-        self.problems: list[str] = []
+        self.problems: list[tuple[str, str]] = []
         self.warnings: list[str] = []
+
+    def object(self, name: str, text: str) -> None:
+        """Note what is wrong with a setting."""
+        option = BY_NAME[name]
+        self.problems.append((option.section, f"{option.source}: {text}"))
 
     def text(self, name: str) -> str:
         option = BY_NAME[name]
         if name in self._given:
             return self._given[name]
-        return self._environ.get(option.env) or option.default
+        set_to = self._environ.get(option.env)
+        if set_to is None or not (set_to or option.may_be_empty):
+            return option.default
+        return set_to
 
     def read(self, name: str, parse: Callable[[str], T], default: T) -> T:
         """Parse one value. An unset one without a default of its own, and an unusable one, give `default`."""
@@ -172,7 +184,7 @@ class _Reader:
         try:
             return parse(text)
         except ValueError as error:
-            self.problems.append(f"{BY_NAME[name].source}: {error}")
+            self.object(name, str(error))
             return default
 
 
@@ -233,8 +245,8 @@ def _emotions(text: str) -> Mapping[str, float]:
     points = {}
     for word in _words(text):
         name, equals, value = word.partition("=")
-        if not name or not equals:
-            raise ValueError(f"{word!r} is not of the form emotion=points")
+        if not equals or name.strip() not in EMOTIONS:
+            raise ValueError(f"{word!r} is not emotion=points with an emotion of {', '.join(EMOTIONS)}")
         points[name.strip()] = _number(value)
     return MappingProxyType(points)
 
@@ -264,18 +276,19 @@ def _log_level(text: str) -> str:
 
 def _queue(text: str) -> str:
     # AMQP's short strings: 255 bytes; ".dead" must fit behind the name
-    if not 0 < len(text.encode()) <= 250:
-        raise ValueError("must have 1 to 250 bytes")
+    if not 0 < len(text.encode()) <= 250 or text.startswith("amq."):
+        raise ValueError("must have 1 to 250 bytes and not begin with amq., which is the broker's own")
     return text
 
 
 def _amqp_url(text: str) -> str:
-    if urlsplit(text).scheme not in {"amqp", "amqps"}:
-        raise ValueError("is no amqp:// or amqps:// URL")
     try:
+        known = urlsplit(text).scheme in {"amqp", "amqps"}
         amqp.parameters(BrokerSettings(text, ""), "")
-    except Exception:  # noqa: BLE001 (pika raises what its parser meets; the text may hold the password)
-        raise ValueError("is a URL that cannot be read") from None
+    except Exception:  # noqa: BLE001 (parsers raise what they meet, and quote it: it may hold the password)
+        known = False
+    if not known:
+        raise ValueError("is no amqp:// or amqps:// URL that can be read")
     return text
 
 
@@ -288,11 +301,5 @@ def _database_url(text: str) -> str:
 
 
 def _http_url(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError("is no http:// or https:// URL")
+    Endpoint.below(text)  # its ValueError repeats nothing of the URL
     return text

@@ -151,6 +151,33 @@ def test_dead_letters_arrive_with_their_reason(link: BrokerLink, broker: BrokerS
     assert (body, properties.message_id) == (b"\xff\x00", "c-1")
 
 
+def test_a_header_that_cannot_be_read_does_not_break_the_link(
+    link: BrokerLink, broker: BrokerSettings
+) -> None:
+    """A timestamp in milliseconds is a publisher's honest mistake; body and id are what counts."""
+    connection = pika.BlockingConnection(pika.URLParameters(broker.url))
+    properties = pika.BasicProperties(message_id="c-1", headers={"at": 1_795_000_000_000})
+    encoded = b"".join(properties.encode())
+    assert b"\x02atl" in encoded
+    properties.encode = lambda: [encoded.replace(b"\x02atl", b"\x02atT")]
+    connection.channel().basic_publish("", broker.queue, b"one", properties)
+    connection.close()
+    delivery = receive(link)
+    assert (delivery.body, delivery.message_id) == (b"one", "c-1")
+    assert link.ack(delivery)
+
+
+def test_a_message_id_that_is_not_utf8_is_none(link: BrokerLink, broker: BrokerSettings) -> None:
+    """A short string holds any bytes."""
+    connection = pika.BlockingConnection(pika.URLParameters(broker.url))
+    properties = pika.BasicProperties(message_id=b"\xff\xfe", content_encoding=b"\xff")
+    connection.channel().basic_publish("", broker.queue, b"one", properties)
+    connection.close()
+    delivery = receive(link)
+    assert delivery.message_id is None
+    assert delivery.content_encoded
+
+
 def test_a_stop_ends_a_wait_early(broker: BrokerSettings) -> None:
     """A wake from a signal handler of the same thread is enough; so is a stop without a connection."""
     link = BrokerLink(broker, "test", lambda: False)

@@ -49,6 +49,7 @@ nearly_items = st.lists(
 @example(b'{"conversation_id":"c","user_id":"u","conversation_log":[' + b"\xff" + b"]}")
 @example(b'{"conversation_id":"c","user_id":"u","start_time":"0001-01-01T00:00:00+14:00"}')
 @example(b'{"conversation_id":"\\ud800","user_id":"u"}')
+@example(b'{"conversation_id":"c","user_id":"u","x":"\\ud800\\\\ud800\\udc00"}')
 @example(b"\xef\xbb\xbf{}")
 def test_parse_gives_a_message_or_says_that_it_is_malformed(body: bytes) -> None:
     """No body raises anything but MalformedMessage, and a message keeps the promises of its type."""

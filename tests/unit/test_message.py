@@ -80,6 +80,25 @@ def test_what_is_no_message_is_refused(bad: bytes) -> None:
     assert "hello" not in refused.value.reason
 
 
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (rb"cut \ud83d", "cut \ufffd"),
+        (rb"\uDC00 first", "\ufffd first"),
+        (rb"whole \ud83d\ude00 then \ud83d\ud83d", "whole 😀 then \ufffd\ufffd"),
+        (rb"backslash \\ud83d and \ud83d", "backslash \\ud83d and \ufffd"),
+    ],
+)
+def test_half_an_emoji_does_not_cost_a_conversation(sent: bytes, read: str) -> None:
+    """Wherever it stands: in a text, or in a key that nobody reads."""
+    log = b'[{"speaker":"user","text":"' + sent + b'"}]'
+    message = parse(
+        b'{"conversation_id":"c","user_id":"u","x":"' + sent + b'","conversation_log":' + log + b"}"
+    )
+    assert message.log is not None
+    assert orjson.loads(bytes(message.log))[0]["text"] == read
+
+
 def test_a_malformed_message_can_still_be_identified() -> None:
     """By its conversation_id when that is readable, else by its AMQP message_id, else not at all."""
     assert identify(body(user_id=5), "other") == "c-1"

@@ -12,7 +12,7 @@ from consumer.memory_api import MemoryApiTimeout
 from consumer.pipeline import Outcome, Pipeline
 from consumer.ports import Delivery
 from consumer.settings import BrokerSettings, ConsumerSettings, MemoryApiSettings
-from repository.errors import BadData, DatabaseAway, Fenced
+from repository.errors import BadData, DatabaseAway, Fenced, RepositoryError
 from repository.rows import Claimed, Contended, Refusal, Refused, Sighting, StoredLog
 from tests.fixtures.fakes import FakeApi, FakeClock, FakeLink, FakeRuntime, FakeStore
 
@@ -48,6 +48,7 @@ class Bench:
         self.store = FakeStore()
         self.api = FakeApi()
         self.rejects: list[bytes] = []
+        self.reach_faults: list[Exception] = []
         self.store.claims.append(CLAIM)
         settings = ConsumerSettings(BrokerSettings("", "q"), "", MemoryApiSettings(""))
         self.pipeline = Pipeline(
@@ -55,6 +56,7 @@ class Bench:
             link=self.link,
             store=self.store,
             keep_reject=lambda body, _reason, _message_id: self.rejects.append(body),
+            reach=self.reach,
             api=self.api,
             settings=settings,
             owner="host:1:0",
@@ -62,6 +64,10 @@ class Bench:
             now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
             clock=self.clock,
         )
+
+    def reach(self) -> None:
+        if self.reach_faults:
+            raise self.reach_faults.pop(0)
 
     def handle(self, body: bytes = BODY, *, redelivered: bool = False) -> Outcome:
         self.delivery = Delivery(1, redelivered, body)
@@ -131,6 +137,88 @@ def test_a_failure_parks_the_log_in_the_same_write(bench: Bench) -> None:
     parked = written["parked"]
     assert isinstance(parked, bytes)
     assert zlib.decompress(parked) == BODY
+
+
+def test_a_url_on_the_row_does_not_make_up_for_the_messages_own_log(bench: Bench) -> None:
+    """The object behind it may be missing: the log in hand is kept."""
+    bench.store.claims[0] = replace(CLAIM, conversation_log_url="s3://bucket/key")
+    bench.api.answer = MemoryApiTimeout()
+    assert bench.handle() is Outcome.FAILED
+    assert bench.arguments("fail")["parked"] is not None
+
+
+def test_the_holders_own_log_is_parked_over_a_losers(bench: Bench) -> None:
+    """What was parked before was not read by anybody; this one was."""
+    bench.store.claims[0] = replace(CLAIM, log_parked=True)
+    bench.api.answer = MemoryApiTimeout()
+    assert bench.handle() is Outcome.FAILED
+    assert bench.arguments("fail")["parked"] is not None
+
+
+def test_a_loser_with_an_unusable_log_parks_nothing(bench: Bench) -> None:
+    """It would stand in the way of the log that the holder has."""
+    bench.store.claims[0] = Refused(Refusal.DUPLICATE, 7, log_durable=False, settled=False)
+    body = orjson.dumps({"conversation_id": "c", "user_id": "u", "conversation_log": [5]})
+    assert bench.handle(body) is Outcome.DEAD_LETTERED
+    assert "park" not in bench.store.names()
+
+
+def test_a_fenced_holder_that_dropped_its_body_parks_nothing(bench: Bench) -> None:
+    """The log is in the row; an empty body is none."""
+    bench.store.claims[0] = replace(CLAIM, log_in_row=True)
+    bench.store.faults["complete"] = [Fenced()]
+    assert bench.handle() is Outcome.FENCED
+    assert "park" not in bench.store.names()
+
+
+def test_the_next_tries_of_the_database_do_not_count_against_the_message(bench: Bench) -> None:
+    """Each is made while waiting; the phase returns when the database answers."""
+    bench.store.faults["claim"] = [DatabaseAway("down")]
+    bench.reach_faults = [DatabaseAway("down")] * 3
+    assert bench.handle() is Outcome.PROCESSED
+    at = bench.runtime.reports.index("claiming")
+    assert bench.runtime.reports[at + 1 : at + 6] == ["waiting database"] * 4 + ["claiming"]
+
+
+def test_an_outcome_that_cannot_be_written_sets_the_message_aside(bench: Bench) -> None:
+    """A foreign check may refuse our error code: then a plainer write, then the dead queue; never a dead child."""
+    bench.api.answer = MemoryApiTimeout()
+    bench.store.faults["fail"] = [BadData("check constraint")]
+    assert bench.handle() is Outcome.FAILED
+    assert [call["code"] for name, call in bench.store.calls if name == "fail"][-1] == "UNEXPECTED_ERROR"
+
+
+def test_an_outcome_that_can_never_be_written_sets_the_message_aside(bench: Bench) -> None:
+    """The body is kept, and the child lives."""
+    bench.api.answer = MemoryApiTimeout()
+    bench.store.faults["fail"] = [RepositoryError("a trigger")] * 2
+    assert bench.handle() is Outcome.DEAD_LETTERED
+    assert bench.link.dead == [(BODY, "UNEXPECTED_ERROR")]
+
+
+def test_a_claim_that_fails_unforeseen_sets_the_message_aside(bench: Bench) -> None:
+    """Rather than killing child after child."""
+    bench.store.faults["claim"] = [RepositoryError("a trigger")]
+    assert bench.handle() is Outcome.DEAD_LETTERED
+    assert bench.link.dead == [(BODY, "UNEXPECTED_ERROR")]
+
+
+def test_a_redelivery_says_nothing_about_the_next_holder(bench: Bench) -> None:
+    """Another copy took the event over meanwhile: this one is a duplicate of a living holder."""
+    bench.store.claims[0] = Contended(SEEN)
+    bench.store.claims.append(Refused(Refusal.DUPLICATE, 7, log_durable=True, settled=False))
+    bench.store.sightings.extend([SEEN, replace(SEEN, epoch=4)])
+    assert bench.handle(redelivered=True) is Outcome.DUPLICATE
+    last = [call["request"] for name, call in bench.store.calls if name == "claim"][-1]
+    assert last.redelivered is False
+    assert "take_over" not in bench.store.names()
+
+
+def test_an_empty_list_in_the_row_is_an_empty_conversation(bench: Bench) -> None:
+    """PROCESSED with change 0, without a call."""
+    bench.store.log = StoredLog("row", b"[]")
+    assert bench.handle(IDS) is Outcome.PROCESSED
+    assert bench.api.bodies == []
 
 
 def test_a_failure_of_a_durable_log_parks_nothing_and_holds_no_body(bench: Bench) -> None:

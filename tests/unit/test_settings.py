@@ -90,7 +90,10 @@ def test_a_short_drain_is_a_warning() -> None:
         ("rabbitmq_url", "amqp://user:hunter2@host/%2F?heartbeat=x"),
         ("database_url", "postgresql://user:hunter2@host:port/db"),
         ("database_url", "postgresql://user:hunter2%ZZ@host/db"),
+        ("rabbitmq_url", "amqp://user:hunter2℀@h/"),
         ("memory_api_url", "https://user:hunter2@:99999999"),
+        ("memory_api_url", "http://user:hunter2@a..b/"),
+        ("memory_api_url", "ftp://user:hunter2@host/"),
     ],
 )
 def test_a_bad_url_is_named_and_never_quoted(name: str, url: str) -> None:
