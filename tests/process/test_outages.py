@@ -64,3 +64,25 @@ def test_a_queue_deleted_under_the_consumers_is_declared_again(start_worker: Sta
     worker.wait_until(lambda: desk.status("after") == "PROCESSED", "it is processed")
     assert worker.stop() == 0
     desk.assert_clean_ending(worker)
+
+
+def test_a_bad_message_blocks_no_child_while_the_dead_queue_cannot_be_written(
+    start_worker: Start, desk: Desk, rabbitmq: RabbitMQ
+) -> None:
+    """Under a memory alarm the broker takes no publishes: the body goes into a table, and the good one behind it on."""
+    worker = start_worker(FRIENDSHIP_CHILDREN="1")
+    worker.wait_for("child_ready")
+    assert worker.stop() == 0
+    desk.publish_raw(b"no message")
+    desk.publish([make("good", "user-1")])
+    rabbitmq.rabbitmqctl("set_vm_memory_high_watermark", "0.00000001")
+    try:
+        heir = start_worker(FRIENDSHIP_CHILDREN="1")
+        heir.wait_until(lambda: desk.status("good") == "PROCESSED", "the good one is processed")
+        assert heir.logged("child_exited") == []
+        (kept,) = desk.query("SELECT body, reason FROM rejected_messages")
+        assert (bytes(kept["body"]), kept["reason"]) == (b"no message", "INVALID_MESSAGE: not JSON")
+        assert heir.stop() == 0
+    finally:
+        rabbitmq.rabbitmqctl("set_vm_memory_high_watermark", "0.6")
+    desk.assert_clean_ending(heir)
