@@ -3,10 +3,8 @@
 -- what the claim found (error_code is NULL if and only if it found PENDING), so a restore needs no memory of ours.
 
 -- fragment: log_in_row
--- A large value is a log; only a small one is opened to see whether it is a list with something in it, as opening one
--- of megabytes costs its decompression.
-CASE WHEN pg_column_size(e.conversation_log) > 64 THEN true
-     ELSE coalesce(jsonb_typeof(e.conversation_log) = 'array' AND e.conversation_log <> '[]', false) END
+-- A list with something in it. Only opening the value tells, whatever its size.
+coalesce(jsonb_typeof(e.conversation_log) = 'array' AND e.conversation_log <> '[]', false)
 
 -- fragment: log_durable
 (e.parked_log IS NOT NULL OR nullif(e.conversation_log_url, '') IS NOT NULL OR {log_in_row})

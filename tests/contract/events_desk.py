@@ -13,6 +13,7 @@ from repository.rows import Claimed, ClaimRequest, Contended, Refused, Sighting,
 
 NUMBERS = count(1)
 ACCOUNT_CAUSE = "rss_hard"
+LARGE_OBJECT = f'{{"items": "{"x" * 5000}"}}'  # JSON, and no list
 
 
 def request(conversation: str = "talk", **changes: Any) -> ClaimRequest:

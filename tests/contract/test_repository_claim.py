@@ -12,7 +12,7 @@ from repository.errors import BadData
 from repository.events import Events
 from repository.rows import Claimed, ClaimRequest, Contended, Found, Refusal, Refused
 from tests.contract.conftest import LEASE_S
-from tests.contract.events_desk import ACCOUNT_CAUSE, Desk, request
+from tests.contract.events_desk import ACCOUNT_CAUSE, LARGE_OBJECT, Desk, request
 
 LOG = '[{"speaker": "pika", "turn_id": 1, "text": "chào Lan"}]'
 
@@ -63,13 +63,14 @@ def test_every_column_but_two_is_insertable_by_default(desk: Desk) -> None:
     assert 5.9 * 3600 < desk.seconds_until("next_attempt_at") <= 6 * 3600
 
 
-@pytest.mark.parametrize("stored", [None, "null", "[]", "{}"])
-def test_a_row_without_a_word_in_it_has_no_log(desk: Desk, stored: str | None) -> None:
-    """An empty list in the row must not pass for the log that the message carries."""
+@pytest.mark.parametrize("stored", [None, "null", "[]", "{}", LARGE_OBJECT, f'"{"x" * 5000}"'])
+def test_a_row_without_a_list_that_says_something_has_no_log(desk: Desk, stored: str | None) -> None:
+    """Neither an empty list nor anything else, of whatever size, must pass for the log that the message carries."""
     desk.insert(conversation_log=stored)
     claim = desk.claim(carries_log=True)
     assert not claim.log_in_row
-    assert not claim.log_durable
+    desk.fail(claim, parked=b"the message's")
+    assert desk.row()["parked_log"] == b"the message's"
 
 
 def test_a_claim_repeated_under_its_own_name_counts_once(desk: Desk) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from repository.errors import Fenced
 from repository.rows import Claimed, StoredLog
-from tests.contract.events_desk import Desk, request
+from tests.contract.events_desk import LARGE_OBJECT, Desk, request
 
 LOG = '[{"speaker": "pika", "turn_id": 1, "text": "chào Lan \U0001f600, hôm nay em có vui không?"}]'
 
@@ -267,6 +267,8 @@ def test_the_rows_log_comes_as_the_bytes_of_its_list(desk: Desk) -> None:
         (None, None, None),
         ("null", None, None),
         ("{}", None, None),
+        (LARGE_OBJECT, None, None),
+        (LARGE_OBJECT, b"parked", StoredLog("parked", b"parked")),
         ("[]", None, StoredLog("row", b"[]")),
         ("[]", b"parked", StoredLog("parked", b"parked")),
         (None, b"parked", StoredLog("parked", b"parked")),
