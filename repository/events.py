@@ -145,7 +145,7 @@ class Events:
     ) -> None:
         """End the attempt as FAILED, due again after `delay_s`, or (None) never by itself.
 
-        parked: the compressed message, kept unless the log is durable already. Raises Fenced.
+        parked: the compressed message, kept in place of an earlier one unless the log is in the row. Raises Fenced.
         """
         values = mine(claim) | failure(code, details, delay_s, parked)
         self._end("fail", values, lambda fate: failed_alike(fate, claim.epoch, code))
@@ -187,11 +187,11 @@ class Events:
     # Without a claim
 
     def park(self, event_id: int, parked: bytes) -> None:
-        """Keep a compressed message in its event's row, unless its log is durable already or the event settled."""
+        """Keep a compressed message in its event's row, unless that keeps a log already or the event is settled."""
         self._database.execute(SQL["park"], {"event_id": event_id, "parked": parked})
 
     def refuse(self, conversation_id: str, code: str, details: str) -> bool:
-        """End a PENDING row that has no log as FAILED for good; leave any other row. Says whether it did."""
+        """End a PENDING row that knows of no log as FAILED for good; leave any other row. Says whether it did."""
         values = failure(code, details, None, None) | {"conversation_id": conversation_id}
         return bool(self._database.execute(SQL["refuse"], values))
 

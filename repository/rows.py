@@ -83,7 +83,8 @@ class Refused:
     """The event cannot be had; nothing was changed.
 
     event_id: None when only the ledger still knows the conversation.
-    log_durable: a message that carries the log may be acknowledged; see the one ack rule.
+    log_durable: the log is in the row or parked there, so a message that carries it may be acknowledged; see the one
+    ack rule.
     settled: PROCESSED or SKIPPED.
     """
 
@@ -100,6 +101,7 @@ class Sighting:
     accounted: an account of the death of this very holder is there; account_blamed: it blames the message.
     blamed_deaths, last_blame, claims_since_outcome: as in Claimed, for the claim that was seen.
     unexplained_takeovers: takeovers in a row without an account.
+    log_durable: as in Refused.
     """
 
     event_id: int

@@ -7,7 +7,12 @@
 coalesce(jsonb_typeof(e.conversation_log) = 'array' AND e.conversation_log <> '[]', false)
 
 -- fragment: log_durable
-(e.parked_log IS NOT NULL OR nullif(e.conversation_log_url, '') IS NOT NULL OR {log_in_row})
+-- The row keeps the log. A URL does not count: nobody has seen whether there is anything behind it.
+(e.parked_log IS NOT NULL OR {log_in_row})
+
+-- fragment: log_known
+-- The row keeps the log, or says where it should be.
+(nullif(e.conversation_log_url, '') IS NOT NULL OR {log_durable})
 
 -- fragment: lease_end
 -- An older worker leaves no lease.
@@ -50,8 +55,8 @@ claimed_by = NULL, lease_until = NULL, updated_at = clock_timestamp()
 outcome_epoch = e.claim_epoch, unexplained_takeovers = 0, publish_count = 0
 
 -- fragment: parked
--- The one ack rule, in the same statement as the outcome: the first durable copy stays.
-parked_log = CASE WHEN {log_durable} THEN e.parked_log ELSE %(parked)b::bytea END
+-- The one ack rule, in the same statement as the outcome. What the holder worked on goes before what a loser left.
+parked_log = CASE WHEN {log_in_row} THEN e.parked_log ELSE coalesce(%(parked)b::bytea, e.parked_log) END
 
 -- fragment: claimed
 e.id AS event_id, e.conversation_id, e.user_id, e.claim_epoch AS epoch, e.attempt_count AS attempt, e.claimed_by,
@@ -242,17 +247,17 @@ SELECT e.status, e.claim_epoch AS epoch, e.outcome_epoch, e.error_code
   FROM conversation_events AS e WHERE e.id = %(event_id)s;
 
 -- name: park
--- Keep the log of a message that is acknowledged without an outcome of its own.
+-- Keep the log of a message that is acknowledged without an outcome of its own. It replaces none: the first stays.
 UPDATE conversation_events AS e
    SET parked_log = %(parked)b::bytea, updated_at = clock_timestamp()
  WHERE e.id = %(event_id)s AND e.status NOT IN ('PROCESSED', 'SKIPPED') AND NOT {log_durable};
 
 -- name: refuse
--- End the row that waits for just this unusable message; one that has a log from elsewhere does not.
+-- End the row that waits for just this unusable message; one that knows of a log elsewhere does not.
 UPDATE conversation_events AS e
    SET status = 'FAILED', error_code = %(code)s, error_details = %(details)s, next_attempt_at = NULL,
        {outcome}, {unclaimed}
- WHERE e.conversation_id = %(conversation_id)s AND e.status = 'PENDING' AND NOT {log_durable}
+ WHERE e.conversation_id = %(conversation_id)s AND e.status = 'PENDING' AND NOT {log_known}
 RETURNING e.id;
 
 -- name: stored_log

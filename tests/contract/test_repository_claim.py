@@ -35,7 +35,6 @@ def test_an_unknown_conversation_gets_a_row_that_is_claimed_from_birth(desk: Des
         "movie",
         "s3://logs/talk",
     )
-    assert claim.log_durable
     assert claim.found == Found("PENDING", None, None)
     row = desk.row()
     assert (row["status"], row["claimed_by"], row["attempt_count"], row["bot_name"]) == (

@@ -39,16 +39,49 @@ def test_a_failure_parks_the_log_of_its_message(desk: Desk) -> None:
     assert desk.events.stored_log(claim.event_id) == StoredLog("parked", b"parked")
 
 
-@pytest.mark.parametrize("place", ["row", "url", "parked"])
-def test_a_log_that_is_durable_already_is_not_parked_again(desk: Desk, place: str) -> None:
-    """The first durable copy stays the only one."""
-    if place == "row":
-        desk.insert(conversation_log=LOG)
-    claim = desk.claim(conversation_log_url="s3://logs/talk" if place == "url" else None)
-    if place == "parked":
-        desk.events.park(claim.event_id, b"first")
-    desk.fail(claim, parked=b"second")
-    assert desk.row()["parked_log"] == (b"first" if place == "parked" else None)
+def test_a_log_that_is_in_the_row_is_not_parked_too(desk: Desk) -> None:
+    """The row's own log goes before a parked one, which would only lie there."""
+    desk.insert(conversation_log=LOG)
+    claim = desk.claim()
+    desk.fail(claim, parked=b"parked")
+    desk.events.park(claim.event_id, b"parked")
+    assert desk.row()["parked_log"] is None
+    assert desk.refused().log_durable
+
+
+def test_a_url_on_the_row_keeps_nothing(desk: Desk) -> None:
+    """The object behind it may be missing, so the log that a message carries is parked all the same."""
+    url = {"conversation_log_url": "s3://logs/talk"}
+    desk.fail(desk.claim("failed", **url), parked=b"parked")
+    assert desk.row("failed")["parked_log"] == b"parked"
+    desk.claim("held", **url)
+    refused = desk.refused("held", carries_log=True)
+    assert refused.event_id is not None
+    assert not refused.log_durable
+    assert not desk.contended("held").log_durable
+    desk.events.park(refused.event_id, b"parked")
+    assert desk.row("held")["parked_log"] == b"parked"
+    assert desk.refused("held").log_durable
+
+
+def test_the_holders_own_log_replaces_a_parked_one_and_a_losers_does_not(desk: Desk) -> None:
+    """The holder's is the one that was worked on; of those that only came by, the first stays."""
+    claim = desk.claim(carries_log=True)
+    desk.events.park(claim.event_id, b"first loser's")
+    desk.events.park(claim.event_id, b"second loser's")
+    assert desk.row()["parked_log"] == b"first loser's"
+    desk.fail(claim, parked=b"holder's")
+    assert desk.row()["parked_log"] == b"holder's"
+    desk.events.park(claim.event_id, b"late loser's")
+    assert desk.row()["parked_log"] == b"holder's"
+
+
+def test_a_failure_without_a_log_leaves_the_parked_one(desk: Desk) -> None:
+    """A message by id alone read it, and the next one has to."""
+    claim = desk.claim()
+    desk.events.park(claim.event_id, b"parked")
+    desk.fail(claim)
+    assert desk.row()["parked_log"] == b"parked"
 
 
 def test_a_skipped_event_is_final_and_holds_no_log(desk: Desk) -> None:

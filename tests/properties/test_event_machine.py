@@ -83,7 +83,7 @@ class Event:
 
     @property
     def durable(self) -> bool:
-        return self.in_row or self.url or self.parked is not None
+        return self.in_row or self.parked is not None
 
     @property
     def account(self) -> bool | None:
@@ -106,8 +106,14 @@ class Event:
         self.unclaimed(status)
         self.outcome_epoch, self.unexplained, self.published = self.epoch, 0, 0
 
-    def park(self, log: bytes | None) -> None:
+    def park(self, log: bytes) -> None:
+        """A loser leaves its log: the first stays."""
         if not self.durable:
+            self.parked = log
+
+    def park_own(self, log: bytes | None) -> None:
+        """The holder ends its attempt: its own log replaces a loser's."""
+        if not self.in_row and log is not None:
             self.parked = log
 
 
@@ -122,11 +128,7 @@ class Hand:
     @property
     def log(self) -> bytes | None:
         """What has to be parked before the message may be acknowledged."""
-        return (
-            self.claim.claimed_by.encode()
-            if self.request.carries_log and not self.claim.log_durable
-            else None
-        )
+        return self.claim.claimed_by.encode() if self.request.carries_log else None
 
 
 class EventMachine(RuleBasedStateMachine):
@@ -233,7 +235,6 @@ class EventMachine(RuleBasedStateMachine):
         assert isinstance(answer, Claimed), answer
         assert (answer.epoch, answer.attempt, answer.claimed_by) == (event.epoch, event.attempt, event.owner)
         assert (answer.log_in_row, answer.log_parked) == (event.in_row, event.parked is not None)
-        assert answer.log_durable == event.durable
         assert answer.claims_since_outcome == event.epoch - event.outcome_epoch
         assert answer.blamed_deaths == event.blamed
         assert (answer.found.status, answer.found.error_code) == (
@@ -333,7 +334,7 @@ class EventMachine(RuleBasedStateMachine):
             sighting, code="CHILD_CRASHED", details="", delay_s=delay_s, parked=b"settled"
         )
         if (event.status, event.epoch) == ("PROCESSING", sighting.epoch):
-            event.park(b"settled")
+            event.park_own(b"settled")
             event.outcome("FAILED")
             event.code, event.due = "CHILD_CRASHED", due_after(delay_s)
             event.acked_with_log = True
@@ -401,7 +402,7 @@ class EventMachine(RuleBasedStateMachine):
             return
         assert known is not None or alike
         if known is not None:
-            event.park(hand.log)
+            event.park_own(hand.log)
             event.outcome("FAILED")
             event.code, event.due = code, due_after(delay_s)
         event.acked_with_log |= hand.request.carries_log and known is not None
@@ -436,7 +437,7 @@ class EventMachine(RuleBasedStateMachine):
             return
         assert known is not None or (event.status, event.epoch) == ("PENDING", hand.claim.epoch)
         if known is not None:
-            event.park(parked)
+            event.park_own(parked)
             event.unclaimed("PENDING")
             event.attempt -= 1
             event.code, event.due = None, False
@@ -474,7 +475,7 @@ class EventMachine(RuleBasedStateMachine):
         conversation = self.talks[place]
         event = self.model.get(conversation)
         done = self.actors[actor].refuse(conversation, "INVALID_MESSAGE", "no JSON")
-        if event is None or event.status != "PENDING" or event.durable:
+        if event is None or event.status != "PENDING" or event.durable or event.url:
             assert not done
             return
         assert done
