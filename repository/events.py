@@ -30,7 +30,6 @@ from repository.rows import (
     Claimed,
     ClaimRequest,
     Contended,
-    Found,
     Refusal,
     Refused,
     Sighting,
@@ -147,7 +146,7 @@ class Events:
 
         parked: the compressed message, kept in place of an earlier one unless the log is in the row. Raises Fenced.
         """
-        values = mine(claim) | failure(code, details, delay_s, parked)
+        values = mine(claim) | failure(code, details, delay_s) | {"parked": parked}
         self._end("fail", values, lambda fate: failed_alike(fate, claim.epoch, code))
 
     def skip(self, claim: Claimed) -> None:
@@ -158,18 +157,18 @@ class Events:
             lambda fate: fate["status"] == "SKIPPED" and fate["outcome_epoch"] == claim.epoch,
         )
 
-    def release(self, claim: Claimed, parked: bytes | None = None) -> None:
+    def release(self, claim: Claimed) -> None:
         """Give event and attempt back through no fault of the message. Raises Fenced.
 
         The row is PENDING and due in 10 minutes x 2^(times published since the last outcome), at most 640.
         """
-        self._end("release", mine(claim) | {"parked": parked}, lambda fate: fate["status"] == "PENDING")
+        self._end("release", mine(claim), lambda fate: fate["status"] == "PENDING")
 
-    def restore(self, claim: Claimed, parked: bytes | None = None) -> None:
+    def restore(self, claim: Claimed) -> None:
         """Put the row back as the claim found it, the attempt given back. Raises Fenced."""
         self._end(
             "restore",
-            mine(claim) | {"parked": parked},
+            mine(claim),
             lambda fate: (
                 fate["status"] == "PENDING"
                 or (fate["status"] == "FAILED" and fate["outcome_epoch"] == claim.epoch)
@@ -192,21 +191,8 @@ class Events:
 
     def refuse(self, conversation_id: str, code: str, details: str) -> bool:
         """End a PENDING row that knows of no log as FAILED for good; leave any other row. Says whether it did."""
-        values = failure(code, details, None, None) | {"conversation_id": conversation_id}
+        values = failure(code, details, None) | {"conversation_id": conversation_id}
         return bool(self._database.execute(SQL["refuse"], values))
-
-    def settle(
-        self, sighting: Sighting, *, code: str, details: str, delay_s: float | None, parked: bytes | None
-    ) -> bool:
-        """End an event as FAILED over the holder that was seen. False when its epoch is over already."""
-        values = failure(code, details, delay_s, parked) | {
-            "event_id": sighting.event_id,
-            "epoch": sighting.epoch,
-        }
-        if self._database.execute(SQL["settle"], values):
-            return True
-        fate = self._database.execute(SQL["fate"], values)
-        return bool(fate) and failed_alike(fate[0], sighting.epoch, code)
 
     def stored_log(self, event_id: int) -> StoredLog | None:
         """Read the log kept in the event's row; None when there is none."""
@@ -309,11 +295,11 @@ def mine(claim: Claimed) -> dict[str, Any]:
     return Mine(claim.event_id, claim.epoch, claim.claimed_by)._asdict()
 
 
-def failure(code: str, details: str, delay_s: float | None, parked: bytes | None) -> dict[str, Any]:
+def failure(code: str, details: str, delay_s: float | None) -> dict[str, Any]:
     """Make a failure storable: its text must never be the reason that it cannot be written."""
     if delay_s is not None and not math.isfinite(delay_s):
         raise ValueError("delay_s is not a finite number")
-    return {"code": code, "details": plain(details), "delay_s": delay_s, "parked": parked}
+    return {"code": code, "details": plain(details), "delay_s": delay_s}
 
 
 def plain(text: str) -> str:
@@ -337,9 +323,7 @@ def topics(value: Any) -> dict[str, Any]:
 def claimed_from(row: Row) -> Claimed:
     values = dict(row)
     blames = values.pop("blames")
-    code, details = values.pop("found_code"), values.pop("found_details")
-    found = Found("PENDING" if code is None else "FAILED", code, details)
-    return Claimed(**values, blamed_deaths=len(blames), last_blame=blames[0] if blames else None, found=found)
+    return Claimed(**values, blamed_deaths=len(blames), last_blame=blames[0] if blames else None)
 
 
 def sighting_from(row: Row) -> Sighting:

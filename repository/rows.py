@@ -1,6 +1,6 @@
 """What the repository takes and gives: frozen values."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any, Literal
@@ -29,15 +29,6 @@ class ClaimRequest:
     end_time: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """How an event stood before it was claimed: what `restore` puts back, its time included."""
-
-    status: Literal["PENDING", "FAILED"]
-    error_code: str | None
-    error_details: str | None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
     """The event is the caller's, under `epoch`, until its lease runs out or another takes it over.
@@ -61,12 +52,6 @@ class Claimed:
     claims_since_outcome: int = 1
     blamed_deaths: int = 0
     last_blame: str | None = None
-    found: Found = field(default_factory=lambda: Found("PENDING", None, None))
-
-    @property
-    def log_durable(self) -> bool:
-        """The log survives the message: it is in the row, parked in the row, or in S3 with its URL on the row."""
-        return self.log_in_row or self.log_parked or bool(self.conversation_log_url)
 
 
 class Refusal(Enum):
@@ -98,7 +83,7 @@ class Refused:
 class Sighting:
     """One look at an event that another holds.
 
-    accounted: an account of the death of this very holder is there; account_blamed: it blames the message.
+    accounted: an account of the death of this very holder is there.
     blamed_deaths, last_blame, claims_since_outcome: as in Claimed, for the claim that was seen.
     unexplained_takeovers: takeovers in a row without an account.
     log_durable: as in Refused.
@@ -113,7 +98,6 @@ class Sighting:
     attempt: int = 0
     lease_live: bool
     accounted: bool
-    account_blamed: bool
     blamed_deaths: int
     last_blame: str | None
     claims_since_outcome: int

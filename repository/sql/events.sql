@@ -54,20 +54,15 @@ claimed_by = NULL, lease_until = NULL, updated_at = clock_timestamp()
 -- A count since the last outcome starts again.
 outcome_epoch = e.claim_epoch, unexplained_takeovers = 0, publish_count = 0
 
--- fragment: parked
--- The one ack rule, in the same statement as the outcome. What the holder worked on goes before what a loser left.
-parked_log = CASE WHEN {log_in_row} THEN e.parked_log ELSE coalesce(%(parked)b::bytea, e.parked_log) END
-
 -- fragment: claimed
 e.id AS event_id, e.conversation_id, e.user_id, e.claim_epoch AS epoch, e.attempt_count AS attempt, e.claimed_by,
 e.bot_type, e.agent_tag, nullif(e.conversation_log_url, '') AS conversation_log_url, {log_in_row} AS log_in_row,
-e.parked_log IS NOT NULL AS log_parked, e.claim_epoch - e.outcome_epoch AS claims_since_outcome, {blames} AS blames,
-e.error_code AS found_code, e.error_details AS found_details
+e.parked_log IS NOT NULL AS log_parked, e.claim_epoch - e.outcome_epoch AS claims_since_outcome, {blames} AS blames
 
 -- fragment: seen
 SELECT e.id AS event_id, e.conversation_id, e.user_id, e.status, e.claim_epoch AS epoch, e.claimed_by,
        e.attempt_count AS attempt, {lease_end} > clock_timestamp() AS lease_live,
-       d.event_id IS NOT NULL AS accounted, coalesce(d.blamed, false) AS account_blamed, {blames} AS blames,
+       d.event_id IS NOT NULL AS accounted, {blames} AS blames,
        e.claim_epoch - e.outcome_epoch AS claims_since_outcome, e.unexplained_takeovers, {log_durable} AS log_durable
   FROM conversation_events AS e
   LEFT JOIN child_deaths AS d
@@ -197,11 +192,13 @@ UPDATE conversation_events AS e
  WHERE {mine};
 
 -- name: fail
--- delay_s NULL: never again by itself.
+-- delay_s NULL: never again by itself. The one ack rule, in the same statement as the outcome: what the holder worked on
+-- goes before what a loser left.
 UPDATE conversation_events AS e
    SET status = 'FAILED', error_code = %(code)s, error_details = %(details)s,
        next_attempt_at = clock_timestamp() + %(delay_s)s::float8 * interval '1 second',
-       {parked}, {outcome}, {unclaimed}
+       parked_log = CASE WHEN {log_in_row} THEN e.parked_log ELSE coalesce(%(parked)b::bytea, e.parked_log) END,
+       {outcome}, {unclaimed}
  WHERE {mine}
 RETURNING e.id;
 
@@ -216,7 +213,7 @@ RETURNING e.id;
 -- Give the event and its attempt back. It is PENDING with a time, so a message that never comes back is only a delay.
 UPDATE conversation_events AS e
    SET status = 'PENDING', attempt_count = greatest(e.attempt_count - 1, 0), next_attempt_at = {patience},
-       error_code = NULL, error_details = NULL, {parked}, {unclaimed}
+       error_code = NULL, error_details = NULL, {unclaimed}
  WHERE {mine}
 RETURNING e.id;
 
@@ -228,17 +225,8 @@ UPDATE conversation_events AS e
        next_attempt_at = CASE WHEN e.error_code IS NULL THEN coalesce(e.next_attempt_at, {patience})
                               ELSE e.next_attempt_at END,
        outcome_epoch = CASE WHEN e.error_code IS NULL THEN e.outcome_epoch ELSE e.claim_epoch END,
-       {parked}, {unclaimed}
+       {unclaimed}
  WHERE {mine}
-RETURNING e.id;
-
--- name: settle
--- End an event over a holder that is gone, fenced by the epoch at which it was seen.
-UPDATE conversation_events AS e
-   SET status = 'FAILED', error_code = %(code)s, error_details = %(details)s,
-       next_attempt_at = clock_timestamp() + %(delay_s)s::float8 * interval '1 second',
-       {parked}, {outcome}, {unclaimed}
- WHERE e.id = %(event_id)s AND e.status = 'PROCESSING' AND e.claim_epoch = %(epoch)s
 RETURNING e.id;
 
 -- name: fate

@@ -10,7 +10,7 @@ import pytest
 from repository.connection import Database
 from repository.errors import BadData
 from repository.events import Events
-from repository.rows import Claimed, ClaimRequest, Contended, Found, Refusal, Refused
+from repository.rows import Claimed, ClaimRequest, Contended, Refusal, Refused
 from tests.contract.conftest import LEASE_S
 from tests.contract.events_desk import ACCOUNT_CAUSE, LARGE_OBJECT, Desk, request
 
@@ -35,7 +35,6 @@ def test_an_unknown_conversation_gets_a_row_that_is_claimed_from_birth(desk: Des
         "movie",
         "s3://logs/talk",
     )
-    assert claim.found == Found("PENDING", None, None)
     row = desk.row()
     assert (row["status"], row["claimed_by"], row["attempt_count"], row["bot_name"]) == (
         "PROCESSING",
@@ -119,7 +118,6 @@ def test_a_failed_event_is_early_until_its_time(desk: Desk) -> None:
     desk.becomes_due()
     claim = desk.claim()
     assert (claim.epoch, claim.attempt, claim.claims_since_outcome) == (2, 2, 1)
-    assert claim.found == Found("FAILED", "MEMORY_API_TIMEOUT", "why")
 
 
 def test_a_permanent_failure_is_early_for_ever(desk: Desk) -> None:
@@ -137,7 +135,7 @@ def test_a_failure_for_want_of_a_log_is_cured_by_a_message_with_one(
     """Such an event is claimed at once, due or not, permanent or not; a message without a log cannot."""
     desk.fail(desk.claim(), code=code, delay_s=None)
     assert desk.refused().reason is Refusal.EARLY
-    assert desk.claim(**brought).found.error_code == code
+    assert desk.claim(**brought).epoch == 2
 
 
 def test_a_log_that_was_parked_meanwhile_cures_too(desk: Desk) -> None:
@@ -178,7 +176,7 @@ def test_a_claim_of_an_older_worker_is_live_for_half_an_hour(desk: Desk) -> None
     assert isinstance(answer, Contended)
     taken = desk.events.take_over(answer.sighting, request(), accounted=False)
     assert taken is not None
-    assert (taken.epoch, taken.attempt, taken.found.status) == (1, 2, "PENDING")
+    assert (taken.epoch, taken.attempt) == (1, 2)
 
 
 def test_a_takeover_without_an_account_gives_the_attempt_back(desk: Desk) -> None:
@@ -198,7 +196,7 @@ def test_a_takeover_with_an_account_that_does_not_blame_gives_the_attempt_back(d
     desk.set("unexplained_takeovers = 1")
     assert desk.account(first, blamed=False) == 1
     sighting = desk.contended()
-    assert (sighting.accounted, sighting.account_blamed, sighting.blamed_deaths) == (True, False, 0)
+    assert (sighting.accounted, sighting.blamed_deaths) == (True, 0)
     taken = desk.events.take_over(sighting, request(), accounted=sighting.accounted)
     assert taken is not None
     assert (taken.attempt, taken.blamed_deaths) == (1, 0)
@@ -210,7 +208,7 @@ def test_a_blamed_death_counts_as_an_attempt_and_as_a_death(desk: Desk) -> None:
     first = desk.claim()
     desk.account(first, blamed=True)
     sighting = desk.contended()
-    assert (sighting.account_blamed, sighting.blamed_deaths, sighting.last_blame) == (True, 1, ACCOUNT_CAUSE)
+    assert (sighting.accounted, sighting.blamed_deaths, sighting.last_blame) == (True, 1, ACCOUNT_CAUSE)
     taken = desk.events.take_over(sighting, request(), accounted=True)
     assert taken is not None
     assert (taken.attempt, taken.blamed_deaths, taken.last_blame) == (2, 1, ACCOUNT_CAUSE)

@@ -237,10 +237,6 @@ class EventMachine(RuleBasedStateMachine):
         assert (answer.log_in_row, answer.log_parked) == (event.in_row, event.parked is not None)
         assert answer.claims_since_outcome == event.epoch - event.outcome_epoch
         assert answer.blamed_deaths == event.blamed
-        assert (answer.found.status, answer.found.error_code) == (
-            "FAILED" if event.code else "PENDING",
-            event.code,
-        )
         return Hand(actor, answer, delivery)
 
     def leave(self, actor: int, delivery: ClaimRequest, refused: Refused) -> None:
@@ -288,7 +284,6 @@ class EventMachine(RuleBasedStateMachine):
         )
         assert (sighting.attempt, sighting.lease_live) == (event.attempt, event.lease_live)
         assert sighting.accounted == (event.account is not None)
-        assert sighting.account_blamed == bool(event.account)
         assert (sighting.blamed_deaths, sighting.unexplained_takeovers) == (event.blamed, event.unexplained)
         assert sighting.log_durable == event.durable
 
@@ -325,23 +320,6 @@ class EventMachine(RuleBasedStateMachine):
         assert isinstance(answer, Contended)
         self.assert_seen(answer.sighting, event)
         return self.take_over(actor, answer.sighting, delivery, looked)
-
-    @rule(actor=actors, sighting=sightings, delay_s=delays)
-    def settle(self, actor: int, sighting: Sighting, delay_s: float | None) -> None:
-        """End an event over a dead holder, with the redelivered message in hand."""
-        event = self.model[sighting.conversation_id]
-        done = self.actors[actor].settle(
-            sighting, code="CHILD_CRASHED", details="", delay_s=delay_s, parked=b"settled"
-        )
-        if (event.status, event.epoch) == ("PROCESSING", sighting.epoch):
-            event.park_own(b"settled")
-            event.outcome("FAILED")
-            event.code, event.due = "CHILD_CRASHED", due_after(delay_s)
-            event.acked_with_log = True
-            assert done
-        else:
-            before = (event.status, event.epoch, event.outcome_epoch, event.code)
-            assert done == (before == ("FAILED", sighting.epoch, sighting.epoch, "CHILD_CRASHED"))
 
     # What a holder writes; it keeps its hand, so that it may come again, late or because a reply was lost
 
@@ -423,13 +401,12 @@ class EventMachine(RuleBasedStateMachine):
             event.outcome("SKIPPED")
             event.code, event.due, event.parked = None, None, None
 
-    @rule(hand=hands, ack=st.booleans())
-    def release(self, hand: Hand, ack: bool) -> None:
-        """Give the event back; the message too, unless its log is parked and it is acknowledged."""
+    @rule(hand=hands)
+    def release(self, hand: Hand) -> None:
+        """Give the event back, and the message with its log to the queue: nothing of it need be durable here."""
         event, known = self.model[hand.claim.conversation_id], self.holds(hand)
-        parked = hand.log if ack else None
         try:
-            self.actors[hand.actor].release(hand.claim, parked)
+            self.actors[hand.actor].release(hand.claim)
         except Fenced:
             assert known is None
             assert (event.status, event.epoch) != ("PENDING", hand.claim.epoch)
@@ -437,11 +414,9 @@ class EventMachine(RuleBasedStateMachine):
             return
         assert known is not None or (event.status, event.epoch) == ("PENDING", hand.claim.epoch)
         if known is not None:
-            event.park_own(parked)
             event.unclaimed("PENDING")
             event.attempt -= 1
             event.code, event.due = None, False
-            event.acked_with_log |= ack and hand.request.carries_log
 
     @rule(hand=hands)
     def restore(self, hand: Hand) -> None:

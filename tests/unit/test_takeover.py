@@ -14,7 +14,6 @@ SEEN = Sighting(
     claimed_by="other",
     lease_live=True,
     accounted=False,
-    account_blamed=False,
     blamed_deaths=0,
     last_blame=None,
     claims_since_outcome=1,
