@@ -46,7 +46,8 @@ CREATE TABLE conversation_events (
     start_time timestamptz NOT NULL, end_time timestamptz NOT NULL, conversation_log jsonb NOT NULL,
     status varchar(12) NOT NULL CHECK (status IN ('PENDING', 'PROCESSING', 'PROCESSED', 'FAILED')),
     attempt_count int NOT NULL CONSTRAINT few_attempts CHECK (attempt_count <= 1000),
-    next_attempt_at timestamptz NOT NULL, error_code varchar(12), error_details varchar(4000),
+    next_attempt_at timestamptz NOT NULL, error_code varchar(12), error_details varchar(100),
+    agent_tag varchar(20), conversation_log_url varchar(100),
     friendship_score_change real, new_friendship_level varchar(12),
     created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL, tenant varchar(20) NOT NULL);
 CREATE TABLE friendship_status (
@@ -227,34 +228,129 @@ def test_a_check_that_admits_our_states_stays_and_one_that_does_not_goes(databas
         assert names == ["conversation_events_known_status", "loud", "sane", "valid_status"]
 
 
-def test_one_conversation_in_two_rows_cannot_be_migrated(database_url: str) -> None:
-    """Which of them counts is for a person to say; nothing is changed, and the error names the index."""
+def widths(desk: Desk) -> dict[str, int | None]:
+    """Read how many characters each text column takes; None: any number."""
+    return {
+        f"{column['table_name']}.{column['column_name']}": column["character_maximum_length"]
+        for column in columns(desk)
+    }
+
+
+LONG = "x" * 255  # the longest id
+NAMED = ("bot_type", "bot_id", "bot_name", "agent_tag", "conversation_log_url")
+
+
+@pytest.mark.parametrize("tables", [OLDER, STRICT, LOOSE], ids=["older", "strict", "loose"])
+def test_narrow_columns_take_every_id_and_every_name(database_url: str, tables: str) -> None:
+    """Else a valid message would be one that can never be stored."""
+    prepare(database_url, tables)
+    migrate(database_url)
+    with opened(database_url) as desk:
+        claim = desk.claim(LONG, user_id=LONG, **dict.fromkeys(NAMED, LONG * 4))
+        desk.events.fail(claim, code="LOG_UNAVAILABLE", details=LONG * 4, delay_s=0.0, parked=None)
+        desk.complete(desk.claim(LONG, user_id=LONG))
+        assert [desk.row(LONG)[name] for name in NAMED] == [LONG * 4] * len(NAMED)
+        wide = widths(desk)
+        assert [wide[f"conversation_events.{name}"] for name in (*NAMED, "error_details")] == [None] * 6
+
+
+def test_a_column_that_something_is_built_on_stays_as_it_is(database_url: str) -> None:
+    """A view, a generated column or a trigger holds its type: that is no reason to refuse the whole schema."""
     prepare(
         database_url,
         STRICT,
-        "ALTER TABLE conversation_events DROP COLUMN tenant, ALTER COLUMN bot_type DROP NOT NULL,"
-        " ALTER COLUMN bot_id DROP NOT NULL, ALTER COLUMN bot_name DROP NOT NULL,"
-        " ALTER COLUMN start_time DROP NOT NULL, ALTER COLUMN end_time DROP NOT NULL,"
-        " ALTER COLUMN conversation_log DROP NOT NULL",
-        "INSERT INTO conversation_events (id, conversation_id, user_id, status, attempt_count, next_attempt_at,"
-        " created_at, updated_at) SELECT n, 'twice', 'lan', 'PENDING', 0, now(), now(), now()"
-        " FROM generate_series(1, 2) AS n",
+        "CREATE VIEW report AS SELECT conversation_id, bot_name FROM conversation_events",
+        "ALTER TABLE conversation_events ADD COLUMN kind text GENERATED ALWAYS AS (lower(bot_type)) STORED",
+        "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END'",
+        "CREATE TRIGGER watch BEFORE UPDATE OF user_id ON friendship_status"
+        " FOR EACH ROW EXECUTE FUNCTION nothing()",
     )
-    with pytest.raises(RepositoryError, match="unique index"):
+    assert migrate(database_url) == NAMES
+    with opened(database_url) as desk:
+        wide = widths(desk)
+        assert wide["conversation_events.conversation_id"] == 100
+        assert wide["conversation_events.bot_name"] == 20
+        assert wide["conversation_events.bot_type"] == 20
+        assert wide["friendship_status.user_id"] == 100
+        assert wide["conversation_events.bot_id"] is None
+        assert wide["conversation_events.user_id"] == 255
+        assert_it_works(desk)
+
+
+@pytest.mark.parametrize("width", [10, 12])
+def test_a_view_on_a_status_that_is_wide_enough_is_no_obstacle(database_url: str, width: int) -> None:
+    """Our longest state has ten letters."""
+    prepare(
+        database_url,
+        STRICT.replace("status varchar(12)", f"status varchar({width})"),
+        "CREATE VIEW report AS SELECT status FROM conversation_events",
+    )
+    assert migrate(database_url) == NAMES
+    with opened(database_url) as desk:
+        assert widths(desk)["conversation_events.status"] == width
+        assert_it_works(desk)
+
+
+def test_a_view_on_a_column_too_narrow_for_our_words_is_named(database_url: str) -> None:
+    """No outcome could be written there, so this is the one case in which a person has to help first."""
+    prepare(database_url, STRICT, "CREATE VIEW report AS SELECT error_code FROM conversation_events")
+    with pytest.raises(
+        RepositoryError, match=r"conversation_events\.error_code .* 24 characters.*view.*migrate"
+    ):
         migrate(database_url)
+    prepare(database_url, "DROP VIEW report")
+    assert migrate(database_url) == NAMES[1:]
+
+
+@pytest.mark.parametrize(
+    ("column", "row"),
+    [
+        ("conversation_events.conversation_id", "(conversation_id, user_id) SELECT 'twice', 'lan'"),
+        ("friendship_status.user_id", "(user_id) SELECT 'twice'"),
+    ],
+)
+def test_one_key_in_two_rows_cannot_be_migrated(database_url: str, column: str, row: str) -> None:
+    """Which of them counts is for a person to say; nothing is changed, and the error says what to look for."""
+    prepare(
+        database_url,
+        LOOSE.replace("user_id text UNIQUE NOT NULL", "user_id text NOT NULL"),
+        "DROP INDEX by_conversation",
+        f"INSERT INTO {column.partition('.')[0]} {row} FROM generate_series(1, 3)",
+    )
+    with pytest.raises(RepositoryError, match=r"'twice' is in 3 rows: .* run migrate again") as caught:
+        migrate(database_url)
+    assert column in caught.value.reason
+    assert type(caught.value) is RepositoryError
     with opened(database_url) as desk:
         assert schema_version(desk.database) == 1
         assert "claim_epoch" not in {column["column_name"] for column in columns(desk)}
 
 
-def test_no_table_is_rewritten_for_new_columns(database_url: str) -> None:
-    """A rewrite would hold the strongest lock for as long as the table is large."""
-    prepare(database_url, OLDER)
-    where = "SELECT relname, relfilenode FROM pg_class WHERE relname IN ('conversation_events', 'friendship_status')"
-    with opened(database_url) as desk:
-        before = desk.run(where + " ORDER BY 1")
+def test_the_longest_key_in_two_rows_leaves_room_for_the_remedy(database_url: str) -> None:
+    """An error's text is cut, an id may be long: it is the id that gives way."""
+    prepare(
+        database_url,
+        LOOSE,
+        "DROP INDEX by_conversation",
+        f"INSERT INTO conversation_events (conversation_id, user_id) VALUES ('{LONG}', 'a'), ('{LONG}', 'b')",
+    )
+    with pytest.raises(RepositoryError, match=r"'x{80}.*run migrate again"):
         migrate(database_url)
-        assert desk.run(where + " ORDER BY 1") == before
+
+
+@pytest.mark.parametrize("tables", [OLDER, STRICT], ids=["older", "strict"])
+def test_no_table_is_rewritten_for_new_columns(database_url: str, tables: str) -> None:
+    """A rewrite, or an index built anew, would hold the strongest lock for as long as the table is large."""
+    prepare(database_url, tables)
+    where = (
+        "SELECT relname, relfilenode FROM pg_class WHERE relkind IN ('r', 'i') AND relnamespace ="
+        " 'public'::regnamespace ORDER BY 1"
+    )
+    with opened(database_url) as desk:
+        before = {row["relname"]: row["relfilenode"] for row in desk.run(where)}
+        migrate(database_url)
+        after = {row["relname"]: row["relfilenode"] for row in desk.run(where)}
+        assert {name: after[name] for name in before} == before
 
 
 def test_many_at_once_apply_each_step_once(database_url: str) -> None:
@@ -279,6 +375,28 @@ def test_a_busy_table_is_waited_for_without_blocking_its_readers(
         with psycopg.connect(database_url) as other:
             other.execute("SELECT count(*) FROM conversation_events")
     assert migrate(database_url) == NAMES[1:]
+
+
+def test_a_busy_table_beside_ours_is_waited_for_too(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Widening a key needs the tables that refer to it; that one of them is in use says nothing about the key."""
+    monkeypatch.setattr(migrations, "LOCK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(migrations, "LOCK_PAUSE_S", 0.05)
+    monkeypatch.setattr(migrations, "LOCK_TRIES", 2)
+    prepare(
+        database_url,
+        STRICT,
+        "ALTER TABLE conversation_events ADD UNIQUE (conversation_id)",
+        "CREATE TABLE notes (of varchar(100) REFERENCES conversation_events (conversation_id))",
+    )
+    with psycopg.connect(database_url) as reader:
+        reader.execute("SELECT count(*) FROM notes")
+        with pytest.raises(DatabaseAway, match="lock timeout"):
+            migrate(database_url)
+    assert migrate(database_url) == NAMES[1:]
+    with opened(database_url) as desk:
+        assert widths(desk)["conversation_events.conversation_id"] == 255
 
 
 def test_a_step_that_fails_leaves_nothing_of_itself(

@@ -3,9 +3,9 @@
 
 ALTER TABLE conversation_events
     -- the columns of the contract, should an older table lack one
-    ADD COLUMN IF NOT EXISTS bot_type varchar(255),
-    ADD COLUMN IF NOT EXISTS bot_id varchar(255),
-    ADD COLUMN IF NOT EXISTS bot_name varchar(255),
+    ADD COLUMN IF NOT EXISTS bot_type text,
+    ADD COLUMN IF NOT EXISTS bot_id text,
+    ADD COLUMN IF NOT EXISTS bot_name text,
     ADD COLUMN IF NOT EXISTS start_time timestamptz,
     ADD COLUMN IF NOT EXISTS end_time timestamptz,
     ADD COLUMN IF NOT EXISTS conversation_log jsonb,
@@ -90,6 +90,8 @@ DECLARE
     target regclass;
     item record;
     admits_all boolean;
+    twice text;
+    times bigint;
 BEGIN
     -- Keys: an id that fills itself, and one row per conversation and per user.
     IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'conversation_events'::regclass AND attname = 'id'
@@ -104,7 +106,15 @@ BEGIN
         IF NOT EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
                         WHERE i.indrelid = item.tab::regclass AND i.indisunique AND i.indisvalid AND i.indimmediate
                           AND i.indpred IS NULL AND i.indnkeyatts = 1 AND a.attname = item.col) THEN
-            EXECUTE format('CREATE UNIQUE INDEX %I ON %I (%I)', item.tab || '_' || item.col || '_once', item.tab, item.col);
+            BEGIN
+                EXECUTE format('CREATE UNIQUE INDEX %I ON %I (%I)', item.tab || '_' || item.col || '_once', item.tab,
+                               item.col);
+            EXCEPTION WHEN unique_violation THEN
+                EXECUTE format('SELECT left(%2$I::text, 80), count(*) FROM %1$I WHERE %2$I IS NOT NULL GROUP BY %2$I'
+                               ' ORDER BY 2 DESC, 1 LIMIT 1', item.tab, item.col) INTO twice, times;
+                RAISE EXCEPTION '%.% must be unique, but % is in % rows: keep one row of each such value, then run migrate again',
+                    item.tab, item.col, quote_literal(twice), times;
+            END;
         END IF;
     END LOOP;
 
@@ -120,14 +130,34 @@ BEGIN
         END LOOP;
     END LOOP;
 
-    -- Our words are up to 24 characters long; widening a varchar rewrites nothing.
-    FOR item IN SELECT c.tab, c.col FROM (VALUES ('conversation_events', 'status'), ('conversation_events', 'error_code'),
-                                                 ('conversation_events', 'new_friendship_level'),
-                                                 ('friendship_status', 'friendship_level')) AS c(tab, col)
+    -- What a message may say, and what we write, must fit, or a valid message could never be stored; size NULL is any.
+    -- Widening a varchar rewrites nothing. Where something is built on the column it stays as it is, unless not even
+    -- our own words, up to `need` characters, would fit.
+    FOR item IN SELECT c.*, a.atttypmod - 4 AS length
+                  FROM (VALUES ('conversation_events', 'conversation_id', 255, 0), ('conversation_events', 'user_id', 255, 0),
+                               ('friendship_status', 'user_id', 255, 0), ('conversation_events', 'bot_type', NULL, 0),
+                               ('conversation_events', 'bot_id', NULL, 0), ('conversation_events', 'bot_name', NULL, 0),
+                               ('conversation_events', 'agent_tag', NULL, 0),
+                               ('conversation_events', 'conversation_log_url', NULL, 0),
+                               ('conversation_events', 'error_details', NULL, 2000),
+                               ('conversation_events', 'status', 50, 10), ('conversation_events', 'error_code', 50, 24),
+                               ('conversation_events', 'new_friendship_level', 50, 19),
+                               ('friendship_status', 'friendship_level', 50, 19)) AS c(tab, col, size, need)
                   JOIN pg_attribute a ON a.attrelid = c.tab::regclass AND a.attname = c.col
-                 WHERE a.atttypid = 'varchar'::regtype AND a.atttypmod BETWEEN 0 AND 53  -- length + 4
+                 WHERE a.atttypid = 'varchar'::regtype AND a.atttypmod >= 0
+                   AND (c.size IS NULL OR a.atttypmod - 4 < c.size)
     LOOP
-        EXECUTE format('ALTER TABLE %I ALTER COLUMN %I TYPE varchar(50)', item.tab, item.col);
+        BEGIN
+            EXECUTE format('ALTER TABLE %I ALTER COLUMN %I TYPE %s', item.tab, item.col,
+                           CASE WHEN item.size IS NULL THEN 'text' ELSE format('varchar(%s)', item.size) END);
+        -- Not OTHERS: a lock that does not come, or a full disk, is no property of the column
+        EXCEPTION WHEN feature_not_supported OR syntax_error_or_access_rule_violation OR dependent_objects_still_exist THEN
+            IF item.length < item.need THEN
+                RAISE EXCEPTION '%.% must hold % characters, but %: drop what uses it, then run migrate again',
+                    item.tab, item.col, item.need, SQLERRM;
+            END IF;
+            RAISE NOTICE '%.% stays a varchar(%): %', item.tab, item.col, item.length, SQLERRM;
+        END;
     END LOOP;
 
     -- A check of an older program that refuses one of our five states goes; any other stays.
