@@ -4,9 +4,11 @@ import json
 import logging
 import os
 import re
+import select
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import fields
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import pytest
 
@@ -83,6 +85,93 @@ def test_a_log_that_nobody_reads_ends_nobody(output: tuple[Any, Read]) -> None:
         handler = logs.LineHandler(gone)
         handler.setFormatter(logs.JsonFormatter())
         handler.emit(logging.makeLogRecord({"msg": "hello"}))
+
+
+def test_lines_that_nobody_reads_are_counted_and_told_once(output: tuple[Any, Read]) -> None:
+    """Dropped while there is no room; then one line says how many, before the next."""
+    stream, read = output
+    logs.configure("json", "info", stream)
+    log = logging.getLogger("friendship.x")
+
+    def write_past_the_end() -> None:
+        for number in range(2000):
+            log.info("chatter", extra={"number": number, "padding": "x" * 100})
+
+    thread = threading.Thread(target=write_past_the_end, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive(), "it waits for the reader"
+    lines = 0
+    while chunk := _chunk(read):
+        lines += chunk.count("\n")
+    log.info("first")
+    log.info("second")
+    told, first, second = map(json.loads, read().splitlines())
+    assert (told["event"], told["level"], told["count"]) == ("log_lines_dropped", "warning", 2000 - lines)
+    assert (first["event"], second["event"]) == ("first", "second")
+
+
+def _chunk(read: Read) -> str:
+    try:
+        return read()
+    except BlockingIOError:
+        return ""
+
+
+def test_a_forked_process_tells_only_of_its_own_lost_lines(output: tuple[Any, Read]) -> None:
+    """The parent's are the parent's to tell."""
+    stream, read = output
+    handler = logs.LineHandler(stream)
+    handler.setFormatter(logs.TextFormatter())
+    handler._dropped = 7
+    pid = os.fork()
+    if pid == 0:
+        handler.emit(logging.makeLogRecord({"msg": "from the child"}))
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert read().splitlines()[0].endswith("from the child")
+    handler.flush()
+    assert "log_lines_dropped" in read()
+    handler.flush()
+    assert _chunk(read) == ""
+    handler.close()
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"slot": 3, "long": "\U0001f600" * 9000, "also": "\x00" * 3000},
+        {"slot": 3, "many": ["word"] * 5000},
+        {"slot": 3, **{f"field_{number}": number for number in range(900)}},
+    ],
+)
+def test_a_line_is_cut_to_what_a_pipe_takes_whole(
+    output: tuple[Any, Read], form: Literal["json", "text"], extra: dict[str, Any]
+) -> None:
+    """At most PIPE_BUF bytes, the long values shortened first; still one line, still JSON."""
+    stream, read = output
+    logs.configure(form, "info", stream)
+    logging.getLogger("friendship.x").info("long_line", extra=extra)
+    line = read()
+    assert line.count("\n") == 1
+    assert len(line.encode()) <= select.PIPE_BUF
+    assert "long_line" in line
+    if len(extra) < 9:
+        assert len(line.encode()) > select.PIPE_BUF // 4, "not cut more than needed by far"
+        assert json.loads(line)["slot"] == 3 if form == "json" else " slot=3 " in line
+
+
+def test_a_field_does_not_pass_for_the_time_the_level_or_the_event(output: tuple[Any, Read]) -> None:
+    """It keeps its value under a name of its own."""
+    stream, read = output
+    logs.configure("json", "info", stream)
+    extra = {"ts": "never", "level": "quiet", "event": "another", "slot": 3}
+    logging.getLogger("friendship.x").warning("child_ready", extra=extra)
+    event = json.loads(read())
+    assert (event["level"], event["event"], event["slot"]) == ("warning", "child_ready", 3)
+    assert (event["ts_"], event["level_"], event["event_"]) == ("never", "quiet", "another")
+    assert event["ts"].endswith("Z")
 
 
 @pytest.mark.parametrize("kind", get_args(events.Event))
