@@ -1,6 +1,19 @@
-"""`python -m supervisor`: the same as `friendship-supervisor`."""
+"""The first step of `friendship-supervisor` and of `python -m supervisor`: hold the signals, then load the rest."""
 
-from supervisor.cli import main
+import sys
+
+from supervisor import signals
+
+
+def main() -> None:
+    """Run the command line. A signal that arrives while it loads is honoured by `run`, once it can."""
+    signals.hold()
+    from supervisor import cli  # noqa: PLC0415 - takes most of a second, in which a stop may come
+
+    if {*cli.cli.commands, "--help", "-h", "--version"}.difference({"run"}).intersection(sys.argv):
+        signals.release()
+    cli.main()
+
 
 if __name__ == "__main__":
     main()
