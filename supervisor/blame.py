@@ -6,10 +6,11 @@ explains is a stranger's.
 """
 
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from supervisor.events import Cause
-from supervisor.lifecycle import EXIT_BOOT, EXIT_DONE
+from supervisor.lifecycle import EXIT_DONE
 
 CRASHES = frozenset(
     int(number) for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
@@ -36,7 +37,7 @@ def judge(end: Exit, *, ours: Verdict | None, killed_by_us: bool, oom_killed: bo
     """Name the cause of a death.
 
     ours: why we were ending this child, if we were. killed_by_us: whether a SIGKILL of ours was on its way.
-    oom_killed: whether the OOM killer's counter has risen.
+    oom_killed: whether a rise of the OOM killer's counter is this death's (`charged`).
     """
     if end.signal is not None:
         if end.signal in CRASHES:
@@ -48,4 +49,12 @@ def judge(end: Exit, *, ours: Verdict | None, killed_by_us: bool, oom_killed: bo
         return Verdict(Cause.OOM_KILLED, blamed=True) if oom_killed else Verdict(Cause.KILLED, blamed=False)
     if end.code == EXIT_DONE:
         return Verdict(ours.cause if ours else Cause.KILLED, blamed=False)
-    return Verdict(Cause.CRASHED, blamed=end.code != EXIT_BOOT)
+    return Verdict(Cause.CRASHED, blamed=True)
+
+
+def charged(killed: Mapping[int, int], risen: int) -> frozenset[int]:
+    """Choose which of the processes that a SIGKILL ended unexplained were the OOM killer's: the heaviest come first.
+
+    killed: the last known resident bytes by pid. risen: how many kills the counter shows; no more are chosen.
+    """
+    return frozenset(sorted(killed, key=lambda pid: killed[pid], reverse=True)[: max(0, risen)])

@@ -32,7 +32,7 @@ FIELDS = struct.Struct(
     "BBHHH"  # phase, flags, lengths of the three texts
     "dddd"  # phase_since, heartbeat, message_since, waited_s
     "qqQI"  # event_id, epoch, body_bytes, body_crc32
-    "QQ"  # messages, resting_rss_bytes
+    "QQd"  # messages, resting_rss_bytes, rested_at
     f"{CONVERSATION_ID_BYTES}s{CLAIMED_BY_BYTES}s{NOTE_BYTES}s"
 )
 CHECKSUM = struct.Struct("<I")
@@ -151,6 +151,7 @@ def _pack(view: SlotView, sequence: int) -> bytes:
         view.body_crc32,
         view.messages,
         view.resting_rss_bytes,
+        view.rested_at,
         conversation,
         claimed_by,
         note,
@@ -176,6 +177,7 @@ def _unpack(body: bytes) -> SlotView:
         body_crc32,
         messages,
         resting,
+        rested_at,
         conversation,
         claimed_by,
         note,
@@ -196,6 +198,7 @@ def _unpack(body: bytes) -> SlotView:
         note=note[:note_size].decode(),
         messages=messages,
         resting_rss_bytes=resting,
+        rested_at=rested_at,
     )
 
 

@@ -17,11 +17,12 @@ LIMITS_S = {Kind.JANITOR: 3.0, Kind.RETRY: 120.0}
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """An errand under way."""
+    """An errand under way. recalled: a SIGKILL is on its way to it."""
 
     kind: Kind
     pid: int
     started_at: float
+    recalled: bool = False
 
     def ends_by(self) -> float:
         """Return when it will have had its time."""

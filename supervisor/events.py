@@ -36,7 +36,6 @@ class Death:
 
     cause, blamed: why, and whether it counts against the message. died_at: wall clock, UTC. rss_bytes: its last
     reading, None when there was none. event_id, epoch: 0 when the reply to the claim may not have been read.
-    exit_code, signal: how it ended; both None while it is frozen and still to be killed.
     """
 
     slot: int
@@ -50,8 +49,6 @@ class Death:
     event_id: int
     epoch: int
     claimed_by: str
-    exit_code: int | None = None
-    signal: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +169,13 @@ class AccountDelayed:
 
 
 @dataclass(frozen=True, slots=True)
-class AccountsLost:
+class AccountLost:
     level: ClassVar[int] = ERROR
-    accounts: int
-    conversation_ids: str
+    slot: int
+    pid: int
+    cause: Cause
+    blamed: bool
+    conversation_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +247,7 @@ Event = (
     | CrashLoop
     | AccountWritten
     | AccountDelayed
-    | AccountsLost
+    | AccountLost
     | Waiting
     | Back
     | Resized

@@ -11,7 +11,8 @@ supervisor has done with the child, and moves only along TRANSITIONS:
                   ▼
                 FROZEN ──> KILLED          every state ──> KILLED, and every state ends with the reaping
 
-FREEZING is a SIGSTOP on its way: the child may still run a moment, so its board is read only in FROZEN.
+FREEZING begins as a SIGSTOP on its way: the child may still run a moment, so nothing is concluded from its board
+before the kernel says that it stands still. FROZEN is one whose account has been taken.
 """
 
 from enum import Enum, IntEnum
@@ -97,6 +98,3 @@ EXIT_DONE = 0
 
 EXIT_FAILED = 1
 """An error that the child did not expect."""
-
-EXIT_BOOT = 3
-"""The child could not start; no message is to blame."""

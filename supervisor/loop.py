@@ -53,13 +53,25 @@ def run(settings: SupervisorSettings, programs: Programs, *, outcomes: Sequence[
 
 
 class Watched:
-    """The descriptors of one process of ours, closed together."""
+    """The descriptors of one process of ours, closed together.
 
-    def __init__(self, pid: int) -> None:
+    weigh: it is a child, whose memory is read from due_at on. Raises OSError or psutil.Error when the process cannot be
+    watched; it is gone then.
+    """
+
+    def __init__(self, pid: int, *, weigh: bool) -> None:
         self.pid = pid
         self.pidfd = process.watch(pid)
         self.resident: Resident | None = None
         self.due_at = 0.0
+        if weigh:
+            try:
+                self.resident = Resident(pid)
+            except BaseException:
+                process.send(self.pidfd, signal.SIGKILL)
+                os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+                os.close(self.pidfd)
+                raise
 
     def close(self) -> None:
         os.close(self.pidfd)
@@ -138,7 +150,7 @@ class Loop:
         if actions:
             return self.now
         samples = (self.watched[child.pid].due_at for child in self.roster.children() if _grows(child))
-        due = policy.next_due(self.roster, self.readings, self.now, self.settings)
+        due = policy.next_due(self.roster, self.now, self.settings)
         return min(due, min(samples, default=due))
 
     # --- gather
@@ -191,25 +203,37 @@ class Loop:
         )
 
     def _reap(self) -> None:
-        oom_killed: bool | None = None
-        for child in list(self.roster.children()):
-            end = process.reap(self.watched[child.pid].pidfd)
-            if end is None:
-                continue
-            if end.signal == signal.SIGKILL and child.state is not State.KILLED and oom_killed is None:
-                oom_killed = self.oom_kills.rose()
+        self.oom_kills.look(self.now)
+        children = [(child, end) for child in self.roster.children() if (end := self._ended(child.pid))]
+        errands = [
+            (errand, end) for errand in self.roster.errands.values() if (end := self._ended(errand.pid))
+        ]
+        oom_killed = self._oom_killed(children, errands)
+        for child, end in children:
+            ours, killed_by_us = child.ending, child.state is State.KILLED
             verdict = blame.judge(
-                end,
-                ours=child.ending,
-                killed_by_us=child.state is State.KILLED,
-                oom_killed=bool(oom_killed),
+                end, ours=ours, killed_by_us=killed_by_us, oom_killed=child.pid in oom_killed
             )
             self._bury(child, end, verdict)
-        for errand in list(self.roster.errands.values()):
-            end = process.reap(self.watched[errand.pid].pidfd)
-            if end is not None:
-                self._errand_done(errand, succeeded=end.code == EXIT_DONE)
+        for errand, end in errands:
+            self._errand_done(errand, succeeded=end.code == EXIT_DONE)
         process.reap_strangers(self.watched)
+
+    def _ended(self, pid: int) -> blame.Exit | None:
+        return process.reap(self.watched[pid].pidfd)
+
+    def _oom_killed(
+        self, children: list[tuple[Child, blame.Exit]], errands: list[tuple[Errand, blame.Exit]]
+    ) -> frozenset[int]:
+        """Say which of these dead the kernel killed for memory. Errands weigh little, so children come first."""
+        killed = {
+            child.pid: self._rss_bytes(child.slot)
+            for child, end in children
+            if end.signal == signal.SIGKILL and child.state is not State.KILLED
+        } | {errand.pid: 0 for errand, end in errands if end.signal == signal.SIGKILL and not errand.recalled}
+        victims = blame.charged(killed, self.oom_kills.fresh(self.now) if killed else 0)
+        self.oom_kills.charge(len(victims))
+        return victims
 
     def _bury(self, child: Child, end: blame.Exit, verdict: Verdict) -> None:
         self._unwatch(child.pid)
@@ -257,12 +281,12 @@ class Loop:
             if child.state is State.FREEZING and not child.stopped and process.stands_still(watched.pidfd):
                 self.roster.stopped(child.slot)
             last = self.readings.get(child.slot)
-            rss = last.rss_bytes if last else None
+            rss, read_at = (last.rss_bytes, last.read_at) if last else (None, 0.0)
             pause = budget.pause_s(rss, self.settings)
             if self.now >= watched.due_at - EARLIER * pause and watched.resident is not None:
-                rss = watched.resident.read(dense=pause < self.settings.sample_interval_s)
+                rss, read_at = watched.resident.read(dense=pause < self.settings.sample_interval_s), self.now
                 watched.due_at = self.now + budget.pause_s(rss, self.settings)
-            self.readings[child.slot] = Reading(self.board.view(child.slot), rss)
+            self.readings[child.slot] = Reading(self.board.view(child.slot), rss, read_at)
         self._tell(*self.roster.observe(self.readings, self.now))
 
     # --- act
@@ -288,7 +312,7 @@ class Loop:
                 verdict = child.ending or policy.STUCK
                 reading = Reading(self.board.view(slot), self.readings[slot].rss_bytes)
                 at = datetime.now(UTC)
-                death = account(child, reading, verdict, None, died_at=at, host=self.host)
+                death = account(child, reading, verdict, died_at=at, host=self.host)
                 self.roster.settling(slot, death, self.now)
             case policy.Kill(slot, verdict):
                 child = self._signal(slot, signal.SIGKILL)
@@ -298,6 +322,7 @@ class Loop:
                 self._send(kind)
             case policy.Recall(pid):
                 process.send(self.watched[pid].pidfd, signal.SIGKILL)
+                self.roster.recalled(pid)
             case policy.GiveUp(code, why):
                 self._tell(events.GivingUp(code, why))
                 self.roster.stopping(self.now, at_once=True, exit_code=code)
@@ -309,12 +334,10 @@ class Loop:
     def _fork_child(self, slot: int) -> None:
         generation = self.roster.slots[slot].generation + 1
         self.board.open(slot, generation, self.now)
-        watched = self._fork(f"child {slot}", partial(self._be_child, slot))
+        watched = self._fork(f"child {slot}", partial(self._be_child, slot), weigh=True)
         if watched is None:
             self.roster.fork_failed(slot, self.now, self.rng.random())
             return
-        with contextlib.suppress(OSError, psutil.Error):
-            watched.resident = Resident(watched.pid)
         limit = policy.stagger(self.settings.max_messages, self.rng.random())
         child = self.roster.forked(slot, watched.pid, self.now, limit)
         self._tell(events.ChildForked(slot, child.pid, child.generation))
@@ -327,7 +350,7 @@ class Loop:
                 work = self.programs.retry
             case _:
                 assert_never(kind)
-        watched = self._fork(kind.value, partial(self._be_errand, kind, work))
+        watched = self._fork(kind.value, partial(self._be_errand, kind, work), weigh=False)
         if watched is not None:
             self.roster.errands[watched.pid] = Errand(kind, watched.pid, self.now)
         elif kind is Kind.JANITOR:
@@ -336,17 +359,15 @@ class Loop:
             self.roster.retry_at = self.now + self.settings.retry_every_s
 
     def _leave(self, code: int) -> None:
-        unwritten = self.roster.accounts.waiting
-        if unwritten:
-            names = " ".join(death.conversation_id for death in unwritten)
-            self._tell(events.AccountsLost(len(unwritten), names))
+        for lost in self.roster.accounts.waiting:
+            self._tell(events.AccountLost(lost.slot, lost.pid, lost.cause, lost.blamed, lost.conversation_id))
         self.exit_code = code
 
-    def _fork(self, what: str, body: Callable[[], int]) -> Watched | None:
+    def _fork(self, what: str, body: Callable[[], int], *, weigh: bool) -> Watched | None:
         try:
-            watched = Watched(process.fork(body))
-        except OSError as error:
-            self._tell(events.ForkFailed(what, error.strerror or type(error).__name__))
+            watched = Watched(process.fork(body), weigh=weigh)
+        except (OSError, psutil.Error) as error:
+            self._tell(events.ForkFailed(what, getattr(error, "strerror", None) or type(error).__name__))
             return None
         self.watched[watched.pid] = watched
         self.selector.register(watched.pidfd, selectors.EVENT_READ)
@@ -398,6 +419,10 @@ class Loop:
     def _rss_mb(self, slot: int) -> int | None:
         reading = self.readings.get(slot)
         return None if reading is None or reading.rss_bytes is None else reading.rss_bytes // MB
+
+    def _rss_bytes(self, slot: int) -> int:
+        reading = self.readings.get(slot)
+        return (reading.rss_bytes if reading else None) or 0
 
     def _tell(self, *told: Event) -> None:
         for event in told:

@@ -13,6 +13,10 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 THRESHOLD_BYTES = 128 * 1024
 """glibc's own start values. Setting them stops it from raising them after the first large message, for good."""
 
+OOM_LOOK_S = 1.0
+OOM_FRESH_S = 2.0
+"""Until a victim is reaped: 27 ms from the kill for a child of 300 MB, more while the system is short of memory."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 # musl has neither call; there the allocator gives memory back in its own way.
 _mallopt = getattr(_libc, "mallopt", None)
@@ -58,14 +62,14 @@ class Resident:
 
         dense: read the kept descriptor (2.4 us) instead of asking psutil (17 us).
         """
+        if not dense:
+            # psutil opens a file each time: with no descriptor left to open, the kept one still answers.
+            with contextlib.suppress(psutil.Error, OSError):
+                return int(self._process.memory_info().rss) or None
         try:
-            rss: int = self._statm_rss() if dense else self._process.memory_info().rss
-        except (psutil.Error, OSError, IndexError, ValueError):
+            return int(os.pread(self._statm, 128, 0).split()[1]) * PAGE or None
+        except (OSError, IndexError, ValueError):
             return None
-        return rss or None
-
-    def _statm_rss(self) -> int:
-        return int(os.pread(self._statm, 128, 0).split()[1]) * PAGE
 
     def close(self) -> None:
         """Let the descriptor go."""
@@ -73,17 +77,42 @@ class Resident:
 
 
 class OomKills:
-    """The kernel's count of processes killed for memory in this control group, version 1 or 2."""
+    """The kernel's kills for memory in this control group (version 1 or 2), each to be charged to one death at most.
+
+    The count rises before its victim is gone. So a rise waits a moment for its death; after that it was a stranger's,
+    and no later death is charged with it.
+    """
 
     def __init__(self, cgroup: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> None:
         self._path = _counter(cgroup, root)
         self._seen = self._count()
+        self._looked_at = 0.0
+        self._rises: list[tuple[float, int]] = []
 
-    def rose(self) -> bool:
-        """Say whether the count has risen since the last call: then a SIGKILL just seen was the kernel's."""
+    def look(self, now: float) -> None:
+        """Read the counter if that is due: often enough that no rise looks younger than it is by more than a pause."""
+        if now - self._looked_at >= OOM_LOOK_S:
+            self._read(now)
+
+    def fresh(self, now: float) -> int:
+        """Return how many kills are not charged yet and recent enough to be, as of this very moment."""
+        self._read(now)
+        return sum(kills for _, kills in self._rises)
+
+    def charge(self, deaths: int) -> None:
+        """Strike out so many, the oldest first."""
+        while deaths > 0 and self._rises:
+            at, kills = self._rises.pop(0)
+            if kills > deaths:
+                self._rises.insert(0, (at, kills - deaths))
+            deaths -= kills
+
+    def _read(self, now: float) -> None:
         count = self._count()
-        risen, self._seen = count > self._seen, count
-        return risen
+        if count > self._seen:
+            self._rises.append((now, count - self._seen))
+        self._seen, self._looked_at = count, now
+        self._rises = [(at, kills) for at, kills in self._rises if now - at <= OOM_FRESH_S]
 
     def _count(self) -> int:
         if self._path is not None:

@@ -4,24 +4,27 @@ For one child, the first rule that speaks wins:
 
  1. One that was killed is only waited for.
  2. One that stands still is killed once its account is written, or FREEZE_S after it was told to stand still. Found in
-    the middle of a write, or with nothing in hand any more and only late, it is let go on.
+    the middle of a write, or only late and by now waiting or with nothing in hand, it is let go on.
  3. An end at once kills it.
  4. Near the hard budget it is frozen, its message settled, then killed. While it writes or acknowledges it is never
     frozen but killed, and only at the very last. With no claim in hand there is nothing to settle: it is killed.
- 5. Past the message deadline likewise, and blamed; while it writes or acknowledges rule 6 speaks instead.
+ 5. Past the message deadline likewise, and blamed; while it writes or acknowledges rule 6 speaks instead, and while it
+    waits or holds rule 7: no message answers for that.
  6. Longer than the write budget in one claim, write or acknowledgement, it is killed, unblamed.
- 7. Longer than BOOT_S in its boot, it is killed; waiting for a server is no boot.
- 8. Draining for longer than a message may take, it is ended as in rule 5, unblamed; at a stop the drain time-out kills.
- 9. When the supervisor stops, or the slot is no longer wanted, it is drained.
+ 7. Waiting for a server or holding, and without a word for SILENT_S, it is killed, unblamed: whoever waits says so
+    again at each try, so this one is caught in a try that does not end.
+ 8. Longer than BOOT_S in its boot, it is killed; waiting for a server is no boot.
+ 9. Draining for longer than a message may take, it is ended as in rule 5, unblamed; at a stop the drain time-out kills.
+10. When the supervisor stops, or the slot is no longer wanted, it is drained.
 
 Then, over all children:
 
-10. Not while stopping, and one at a time until the successor is ready: replace by choice the child that is over the
+11. Not while stopping, and one at a time until the successor is ready: replace by choice the child that is over the
     soft budget (largest first), has had its messages, or is to be reloaded. A child that settled nothing yet is never
     replaced for its size: with a budget set too low that would be a storm of restarts.
-11. Not while stopping: fill one empty slot whose backoff is over. One a turn, so that readings stay dense meanwhile.
-12. Accounts that are due get a janitor, the retry pass its process, an errand past its time a kill.
-13. Give up when no slot can boot, or the schema stays too old. Exit when stopping, with no child left, and every
+12. Not while stopping: fill one empty slot whose backoff is over. One a turn, so that readings stay dense meanwhile.
+13. Accounts that are due get a janitor, the retry pass its process, an errand past its time a kill.
+14. Give up when no slot can boot, or the schema stays too old. Exit when stopping, with no child left, and every
     account written or LAST_JANITOR_S gone.
 """
 
@@ -34,13 +37,15 @@ from supervisor.blame import Verdict
 from supervisor.budget import Level
 from supervisor.errands import Kind
 from supervisor.events import Cause
-from supervisor.lifecycle import BRIEF, LOCKING, WAITING, Phase, State
+from supervisor.lifecycle import BRIEF, LOCKING, UNCOUNTED, WAITING, Phase, State
 from supervisor.limits import SupervisorSettings
 from supervisor.reading import Reading, SlotView
 from supervisor.roster import CRASH_LOOP, Child, Roster, Slot
 
 FREEZE_S = 2.0
 BOOT_S = 30.0
+SILENT_S = 60.0
+"""A child's own limits end any one try within this, unless what it waits on has taken no notice of them."""
 LAST_JANITOR_S = 2.0
 BOOT_WATCH_S = 2.0
 BOOT_PAUSE_S = 0.02
@@ -137,12 +142,9 @@ def decide(
     return actions
 
 
-def next_due(
-    roster: Roster, readings: Mapping[int, Reading], now: float, settings: SupervisorSettings
-) -> float:
+def next_due(roster: Roster, now: float, settings: SupervisorSettings) -> float:
     """Return when `decide` may have something new to say by the passing of time alone (monotonic seconds)."""
-    dues = _dues(roster, readings, now, settings)
-    return min((due for due in dues if due > now), default=now + LONGEST_PAUSE_S)
+    return min(due for due in _dues(roster, now, settings) if due > now)
 
 
 def stagger(max_messages: int, draw: float) -> int:
@@ -174,8 +176,10 @@ def _for_child(  # noqa: PLR0911, C901 - one return to a rule
             return _end(child, view, OVERWEIGHT)
         if view.phase in BRIEF and view.phase_age_s(now) > settings.write_budget_s:
             return Kill(child.slot, STUCK)
-        if view.worked_s(now) > settings.message_deadline_s and view.phase not in LOCKING:
+        if view.worked_s(now) > settings.message_deadline_s and view.phase not in LOCKING | UNCOUNTED:
             return _end(child, view, LATE)
+        if view.phase in UNCOUNTED and view.silence_s(now) > SILENT_S:
+            return Kill(child.slot, STUCK)
         if view.phase is Phase.BOOTING and view.phase_age_s(now) > BOOT_S:
             return Kill(child.slot, STUCK)
     if child.state is State.DRAINING:
@@ -205,7 +209,7 @@ def _still(  # noqa: PLR0911 - one return to a rule
         return None
     if budget.judge(reading.rss_bytes, settings) is Level.LAST and reading.view.phase in LOCKING:
         return Kill(child.slot, verdict)
-    if reading.view.phase in LOCKING:
+    if reading.view.phase in LOCKING or (verdict == LATE and reading.view.phase in UNCOUNTED):
         return Thaw(child.slot)
     if reading.view.claims:
         return Settle(child.slot)
@@ -233,7 +237,7 @@ def _by_choice(
         reading = _reading(child, readings)
         if reading is None:
             continue
-        size = _size_at_rest(reading)
+        size = reading.rss_at_rest_bytes
         if reading.view.messages > 0 and size > settings.rss_budget_bytes:
             heavy.append((size, child.slot))
         elif 0 < child.message_limit <= reading.view.messages:
@@ -245,13 +249,6 @@ def _by_choice(
     elif others:
         slot, cause = others[0]
         yield Drain(slot, Verdict(cause, blamed=False))
-
-
-def _size_at_rest(reading: Reading) -> int:
-    """Return what the child weighs with nothing in hand: read now if it is idle, else what it last found itself."""
-    if reading.view.phase is Phase.IDLE and reading.rss_bytes is not None:
-        return reading.rss_bytes
-    return reading.view.resting_rss_bytes
 
 
 def _refill(roster: Roster, now: float) -> Iterator[Action]:
@@ -272,7 +269,7 @@ def _errands(roster: Roster, now: float, settings: SupervisorSettings) -> Iterat
     ):
         yield Send(Kind.RETRY)
     for errand in roster.errands.values():
-        if now >= errand.ends_by():
+        if now >= errand.ends_by() and not errand.recalled:
             yield Recall(errand.pid)
 
 
@@ -292,8 +289,10 @@ def _ending(
         view.past_boot for view in views
     ):
         return
-    waited = [v.phase_age_s(now) for v in views if v.phase is Phase.WAITING_SCHEMA]
-    if waited and max(waited) >= settings.schema_wait_s:
+    # The wait as the roster noticed it: each try of a child passes through other waits
+    since = roster.waits.get(Phase.WAITING_SCHEMA, now)
+    waiting = any(view.phase is Phase.WAITING_SCHEMA for view in views)
+    if waiting and now - since >= settings.schema_wait_s:
         yield GiveUp(
             2,
             "the database schema is missing or older than this program: run `friendship-supervisor migrate`",
@@ -306,14 +305,11 @@ def _cannot_boot(slot: Slot) -> bool:
     return slot.boot_failures >= CRASH_LOOP
 
 
-def _dues(
-    roster: Roster, readings: Mapping[int, Reading], now: float, settings: SupervisorSettings
-) -> Iterator[float]:
+def _dues(roster: Roster, now: float, settings: SupervisorSettings) -> Iterator[float]:
     for child in roster.children():
         if child.state in {State.FREEZING, State.FROZEN}:
             yield child.since + FREEZE_S
-        reading = _reading(child, readings)
-        if reading and reading.view.phase is Phase.BOOTING and now - child.forked_at < BOOT_WATCH_S:
+        if child.state is State.BOOTING and now - child.forked_at < BOOT_WATCH_S:
             yield now + BOOT_PAUSE_S
     for errand in roster.errands.values():
         yield errand.ends_by()

@@ -11,6 +11,8 @@ class SlotView:
 
     Times are monotonic seconds, shared by parent and child. message_since is None with nothing in hand; claimed_by
     is None until the child asks for the event. event_id and epoch are 0 until the claim is granted *and read*.
+    resting_rss_bytes is what the child last weighed with nothing in hand and all tidied up; rested_at is when it found
+    that, 0 while it has not since its last delivery.
     """
 
     generation: int
@@ -28,6 +30,7 @@ class SlotView:
     note: str = ""
     messages: int = 0
     resting_rss_bytes: int = 0
+    rested_at: float = 0.0
 
     @property
     def claims(self) -> bool:
@@ -43,6 +46,10 @@ class SlotView:
         """Return for how long the phase has lasted."""
         return max(0.0, now - self.phase_since)
 
+    def silence_s(self, now: float) -> float:
+        """Return how long ago the child last said anything."""
+        return max(0.0, now - self.heartbeat)
+
     def age_s(self, now: float) -> float:
         """Return for how long the message in hand has been there, waiting included; 0 with none."""
         return 0.0 if self.message_since is None else max(0.0, now - self.message_since)
@@ -57,7 +64,22 @@ class SlotView:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A child seen from outside. rss_bytes is None when unknown (a zombie, unreadable), which is never healthy."""
+    """A child seen from outside.
+
+    rss_bytes is None when unknown (a zombie, unreadable), which is never healthy. It was read at read_at (monotonic
+    seconds) or a little later, and before the view.
+    """
 
     view: SlotView
     rss_bytes: int | None = None
+    read_at: float = 0.0
+
+    @property
+    def rss_at_rest_bytes(self) -> int:
+        """Return what the child weighs with nothing in hand: read while it rests, else what it last told of itself.
+
+        A size read before the child had tidied up is still that of its last message, whatever the view says by now.
+        """
+        view = self.view
+        resting = view.phase is Phase.IDLE and 0.0 < view.rested_at <= self.read_at
+        return self.rss_bytes if resting and self.rss_bytes is not None else view.resting_rss_bytes

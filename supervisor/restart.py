@@ -6,7 +6,9 @@
    successor waits, longer each time.
 4. A stranger's kill says nothing about the slot: the count stays. The successor of a ready child comes at once, that
    of a booting one after STRANGER_PAUSE_S, so that a stranger who kills every child meets no storm of forks.
-5. Any other death: the successor comes at once, and the count stays.
+5. One that we killed because the server that it waited for never answered says nothing about the slot either: the
+   count stays. Its successor comes at once; that wait was long enough.
+6. Any other death: the successor comes at once, and the count stays.
 """
 
 from dataclasses import dataclass
@@ -39,13 +41,14 @@ class Life:
     messages: int
     by_choice: bool
     by_stranger: bool
+    by_outage: bool = False
 
 
 def failures_after(life: Life, failures: int) -> int:
     """Return the slot's count of failures in a row after this life; when it rose, the slot has to wait."""
     if life.messages > 0:
         return 0
-    if life.by_choice or life.by_stranger:
+    if life.by_choice or life.by_stranger or life.by_outage:
         return failures
     if life.ready_s is None or life.ready_s < EARLY_S:
         return failures + 1

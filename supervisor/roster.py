@@ -33,6 +33,9 @@ from supervisor.restart import Life, backoff_s, failures_after, pause_after
 CRASH_LOOP = 3
 """Failures in a row from which a slot is said to loop, and a set of such slots to be unable to boot."""
 
+UNANSWERED_S = 2.0
+"""A wait is told with its reason, or after so long without one: every child waits a moment for its first answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Child:
@@ -196,6 +199,10 @@ class Roster:
         child = self.child(number)
         self._keep(replace(child, state=step(child.state, State.KILLED), since=now, ending=verdict))
 
+    def recalled(self, pid: int) -> None:
+        """Note that a SIGKILL is on its way to an errand."""
+        self.errands[pid] = replace(self.errands[pid], recalled=True)
+
     def observe(self, readings: Mapping[int, Reading], now: float) -> list[Event]:
         """Note what children have reached by themselves: ready, a settled message."""
         events: list[Event] = []
@@ -230,7 +237,7 @@ class Roster:
         child = self.child(number)
         view = reading.view if reading else None
         if view is not None and view.claims and not child.accounted:
-            self.accounts.add(account(child, reading, verdict, end, died_at=died_at, host=host), now)
+            self.accounts.add(account(child, reading, verdict, died_at=died_at, host=host), now)
         ready_at = child.ready_at
         if ready_at is None and view is not None and view.past_boot:
             ready_at = max(child.forked_at, min(now, view.phase_since))
@@ -239,14 +246,14 @@ class Roster:
             messages=view.messages if view else 0,
             by_choice=verdict.cause in VOLUNTARY or verdict.cause in {Cause.FEWER, Cause.SHUTDOWN},
             by_stranger=verdict.cause is Cause.KILLED and end.signal is not None,
+            by_outage=verdict.cause is Cause.DEADLINE and view is not None and view.phase in WAITING,
         )
         slot = self.slots[number]
         failures = failures_after(life, slot.failures)
         pause = pause_after(life, slot.failures, jitter)
-        unborn = life.ready_s is None and not life.by_choice and not life.by_stranger
-        boot_failures = (
-            slot.boot_failures + 1 if unborn else 0 if life.ready_s is not None else slot.boot_failures
-        )
+        unborn = life.ready_s is None and not (life.by_choice or life.by_stranger or life.by_outage)
+        booted = life.ready_s is not None or life.by_outage
+        boot_failures = slot.boot_failures + 1 if unborn else 0 if booted else slot.boot_failures
         restarted = self.stop is None and number < self.target and verdict.cause in RESTARTS
         self.slots[number] = replace(
             slot,
@@ -296,23 +303,18 @@ class Roster:
         for phase in sorted(WAITING):
             waiting = [view for view in views if view.phase is phase]
             on = phase.name.removeprefix("WAITING_").lower()
-            if waiting and phase not in self.waits:
-                self.waits[phase] = min(view.phase_since for view in waiting)
-                note = next((view.note for view in waiting if view.note), "")
-                events.append(Waiting(on, note, len(waiting)))
+            note = next((view.note for view in waiting if view.note), "")
+            begun = min((view.phase_since for view in waiting), default=now)
+            if waiting and phase not in self.waits and (note or now - begun >= UNANSWERED_S):
+                self.waits[phase] = begun
+                events.append(Waiting(on, note or "no answer yet", len(waiting)))
             elif not waiting and phase in self.waits and any(view.phase in WORKING for view in views):
                 events.append(Back(on, round(now - self.waits.pop(phase), 3)))
         return events
 
 
-def account(  # noqa: PLR0913 - the facts of one death
-    child: Child,
-    reading: Reading | None,
-    verdict: Verdict,
-    end: Exit | None,
-    *,
-    died_at: datetime,
-    host: str,
+def account(
+    child: Child, reading: Reading | None, verdict: Verdict, *, died_at: datetime, host: str
 ) -> Death:
     """Write down what a child had in hand when it ended, or when it was made to stand still to be ended."""
     if reading is None or reading.view.claimed_by is None:
@@ -330,8 +332,6 @@ def account(  # noqa: PLR0913 - the facts of one death
         event_id=view.event_id,
         epoch=view.epoch,
         claimed_by=reading.view.claimed_by,
-        exit_code=end.code if end else None,
-        signal=end.signal if end else None,
     )
 
 

@@ -53,6 +53,7 @@ class Seat:
 
     def ready(self) -> None:
         self._enter(Phase.IDLE, **_EMPTY_HANDED)
+        self._rest()
 
     def received(self, body_bytes: int, body_crc32: int) -> None:
         held = {"message_since": time.monotonic(), "body_bytes": body_bytes, "body_crc32": body_crc32}
@@ -81,17 +82,20 @@ class Seat:
     def settled(self, outcome: str) -> None:
         self._counters[self._board.outcomes.index(outcome)] += 1
         self._enter(Phase.IDLE, **_EMPTY_HANDED, messages=self._view.messages + 1)
-        # Only now, with the outcome told, take time to tidy up: the size that stays is what the soft budget judges.
-        memory.rest()
-        self._enter(Phase.IDLE, resting_rss_bytes=memory.own_rss_bytes())
+        self._rest()
 
     def returned(self) -> None:
         self._enter(Phase.IDLE, **_EMPTY_HANDED)
-        memory.rest()
+        self._rest()
 
     def stopping(self) -> None:
         """Be on the way out; what is in hand, if anything, stays told."""
         self._enter(Phase.STOPPING)
+
+    def _rest(self) -> None:
+        """Tidy up, only now that nothing in hand is told: the size that stays is what the soft budget judges."""
+        memory.rest()
+        self._enter(Phase.IDLE, resting_rss_bytes=memory.own_rss_bytes(), rested_at=time.monotonic())
 
     def _enter(self, phase: Phase, **fields: Any) -> None:
         now = time.monotonic()
@@ -115,6 +119,7 @@ class Seat:
 _EMPTY_HANDED: dict[str, Any] = {
     "message_since": None,
     "waited_s": 0.0,
+    "rested_at": 0.0,
     "conversation_id": None,
     "claimed_by": None,
     "event_id": 0,

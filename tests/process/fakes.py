@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from supervisor import logs, loop
+from supervisor import logs, loop, policy, signals
 from supervisor.events import Death
 from supervisor.limits import MB, SupervisorSettings
 from supervisor.programs import ChildRuntime
@@ -71,6 +71,39 @@ class Fakes:
         self._until_stop(runtime)
         return len(kept[:0])
 
+    def breathing(self, runtime: ChildRuntime) -> int:
+        """Weigh much with a message in hand and little without; slot 0 stays near the hard budget instead."""
+        runtime.ready()
+        if runtime.slot == 0:
+            kept = b"x" * 270 * MB
+            self._until_stop(runtime)
+            return len(kept[:0])
+        while not runtime.stop_requested():
+            self._claim(runtime)
+            runtime.calling()
+            kept = b"x" * 60 * MB
+            time.sleep(0.01)
+            del kept
+            runtime.settled("processed")
+            time.sleep(0.005)
+        return 0
+
+    def leaks_idle(self, runtime: ChildRuntime) -> int:
+        """Settle one message, rest, and only then grow, in the first life of each slot."""
+        runtime.ready()
+        self._claim(runtime)
+        runtime.settled("processed")
+        kept = b"x" * 60 * MB if self._first(runtime, "leak") else b""
+        self._until_stop(runtime)
+        return len(kept[:0])
+
+    def unanswered(self, runtime: ChildRuntime) -> int:
+        """Try to reach a database that takes the connection and says nothing."""
+        runtime.waiting("database", "")
+        while not self._said("database-answers"):
+            time.sleep(0.01)
+        return self.idle(runtime)
+
     def greedy(self, runtime: ChildRuntime) -> int:
         """Take memory as fast as it can, in the first life of slot 0."""
         runtime.ready()
@@ -113,7 +146,7 @@ class Fakes:
         return self._until_stop(runtime)
 
     def cannot_boot(self, _runtime: ChildRuntime) -> int:
-        return 3
+        return 1
 
     def crashes_when_ready(self, runtime: ChildRuntime) -> int:
         runtime.ready()
@@ -195,7 +228,12 @@ def _peak_mb(pid: int) -> float | None:
 
 
 def main() -> int:
+    signals.hold()
     scenario, directory = sys.argv[1:]
+    policy.SILENT_S = float(os.environ.get("SILENT_S", policy.SILENT_S))
+    start = Path(directory) / "slow-start"
+    while start.exists():
+        time.sleep(0.01)
     limits = {
         "children": 2,
         "rss_budget_bytes": 300 * MB,

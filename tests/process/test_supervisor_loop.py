@@ -1,5 +1,6 @@
 """The loop with real forks and real signals, over fake programs."""
 
+import contextlib
 import json
 import os
 import signal
@@ -24,13 +25,18 @@ class Run(Worker):
     """A supervisor over fake programs, watched through its log."""
 
     def __init__(
-        self, directory: Path, scenario: str, prefix: tuple[str, ...], limits: dict[str, Any]
+        self,
+        directory: Path,
+        scenario: str,
+        prefix: tuple[str, ...],
+        limits: dict[str, Any],
+        environment: dict[str, str],
     ) -> None:
         self.directory = directory
         self.apart = bool(prefix)
         self.process = subprocess.Popen(
             [*prefix, sys.executable, "-W", "error", "-m", "tests.process.fakes", scenario, str(directory)],
-            env=os.environ | {"LIMITS": json.dumps(limits)},
+            env=os.environ | {"LIMITS": json.dumps(limits)} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -69,8 +75,8 @@ class Run(Worker):
 def start(tmp_path: Path) -> Iterator[Start]:
     started: list[Run] = []
 
-    def begin(scenario: str, *prefix: str, **limits: Any) -> Run:
-        run = Run(tmp_path, scenario, prefix, limits)
+    def begin(scenario: str, *prefix: str, environment: dict[str, str] | None = None, **limits: Any) -> Run:
+        run = Run(tmp_path, scenario, prefix, limits, environment or {})
         started.append(run)
         return run
 
@@ -120,6 +126,57 @@ def test_a_second_term_or_a_quit_stops_at_once(start: Start, numbers: tuple[sign
         (1, "shutdown", False),
     ]
     assert run.left_behind() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_that_comes_during_the_start_is_a_stop(
+    start: Start, number: signal.Signals, tmp_path: Path
+) -> None:
+    """Held until the loop is there to hear it: exit 0, without a child."""
+    (tmp_path / "slow-start").touch()
+    run = start("idle")
+    held = 1 << (number - 1)
+    eventually(lambda: mask_of(run.pid, "SigBlk") & held, "it holds signals")
+    run.send(number)
+    eventually(lambda: mask_of(run.pid, "ShdPnd") & held, "the signal waits")
+    (tmp_path / "slow-start").unlink()
+    assert run.wait() == 0
+    assert run.logged("stopping", how="drain")
+    assert run.logged("child_forked") == []
+
+
+def mask_of(pid: int, which: str) -> int:
+    """Return a process's signals, bit n - 1 for signal n: SigBlk are held, ShdPnd wait."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{which}:"):
+            return int(line.split()[1], 16)
+    return 0
+
+
+def test_a_full_standard_output_holds_nobody(tmp_path: Path) -> None:
+    """A pipe that nobody reads: the loop turns, children come up, and SIGTERM is heard."""
+    reader, writer = os.pipe()
+    own = os.open(f"/proc/self/fd/{writer}", os.O_WRONLY | os.O_NONBLOCK)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(own, b"\n" * 4096)
+    os.close(own)
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "tests.process.fakes", "heavy", str(tmp_path)],
+        env=os.environ | {"LIMITS": json.dumps({"retry_every_s": 0.2})},
+        stdout=writer,
+        stderr=writer,
+    )
+    os.close(writer)
+    try:
+        eventually((tmp_path / "retried").exists, "the loop turns")
+        eventually((tmp_path / "heavy-1").exists, "its last child works")
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reader)
 
 
 def test_the_drain_timeout_ends_who_does_not_finish(start: Start) -> None:
@@ -256,6 +313,40 @@ def test_over_budget_children_are_replaced_one_at_a_time(start: Start) -> None:
         elif slot == replacing:
             replacing = None
     assert run.logged("child_killed") == []
+    run.ends_well()
+
+
+def test_a_child_that_is_light_at_rest_is_left_alone(start: Start) -> None:
+    """60 MB with a message, over the budget; little without. A heavy neighbour makes the turns dense meanwhile."""
+    run = start("breathing", children=3, rss_budget_bytes=60 * MB, rss_hard_bytes=340 * MB)
+    run.wait_for("child_ready", times=3)
+
+    def busy_enough() -> bool:
+        run.send(signal.SIGUSR1)
+        return all(
+            any(line["messages"] >= 100 for line in run.logged("child_status", slot=slot)) for slot in (1, 2)
+        )
+
+    eventually(busy_enough, "each of the light ones has had a hundred messages", every_s=0.1)
+    assert run.logged("child_draining") == []
+    run.ends_well()
+
+
+def test_a_child_that_grows_while_idle_is_replaced(start: Start) -> None:
+    """It was light when it had tidied up; what it weighs since then is read, not told."""
+    run = start("leaks_idle", children=1, rss_budget_bytes=60 * MB, rss_hard_bytes=300 * MB)
+    assert run.wait_for("child_draining", reason="rss_soft")["rss_mb"] > 60
+    run.wait_for("child_ready", times=2)
+    run.ends_well()
+
+
+def test_a_server_that_never_answers_is_no_failed_boot(start: Start) -> None:
+    """Children stuck in their first try are replaced, for ever; when it answers, all is well."""
+    run = start("unanswered", environment={"SILENT_S": "0.2"})
+    run.wait_for("child_killed", times=8, reason="deadline")
+    run.say("database-answers")
+    eventually(lambda: len({line["slot"] for line in run.logged("child_ready")}) == 2, "both are ready")
+    assert run.logged("boot_failed") == run.logged("giving_up") == []
     run.ends_well()
 
 

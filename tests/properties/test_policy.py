@@ -13,7 +13,7 @@ from supervisor.blame import Exit, Verdict
 from supervisor.budget import Level
 from supervisor.errands import Errand, Kind
 from supervisor.events import VOLUNTARY, Cause
-from supervisor.lifecycle import LOCKING, Phase, State
+from supervisor.lifecycle import LOCKING, UNCOUNTED, Phase, State
 from supervisor.limits import MB, SupervisorSettings
 from supervisor.reading import Reading, SlotView
 from supervisor.restart import LONGEST_PAUSE_S
@@ -83,7 +83,8 @@ class World:
 
     def readings(self) -> dict[int, Reading]:
         return {
-            slot: Reading(body.view, None if body.end else body.rss) for slot, body in self.bodies.items()
+            slot: Reading(body.view, None if body.end else body.rss, self.now)
+            for slot, body in self.bodies.items()
         }
 
     def turn(self) -> None:
@@ -167,6 +168,9 @@ class World:
             case policy.Freeze(slot, verdict):
                 body = self._signalled(slot)
                 assert body.view.phase not in LOCKING, "no freeze where row locks may be held"
+                assert verdict != policy.LATE or body.view.phase not in UNCOUNTED, (
+                    "nothing answers for a wait"
+                )
                 body.stop_on_its_way, body.frozen_at = True, self.now
                 self.roster.freezing(slot, verdict, self.now)
             case policy.Thaw(slot):
@@ -181,7 +185,7 @@ class World:
                 verdict = child.ending or policy.STUCK
                 self.roster.settling(
                     slot,
-                    account(child, reading, verdict, None, died_at=datetime.now(UTC), host="h"),
+                    account(child, reading, verdict, died_at=datetime.now(UTC), host="h"),
                     self.now,
                 )
             case policy.Kill(slot, verdict):
@@ -248,6 +252,7 @@ class SupervisorInAnyWorld(RuleBasedStateMachine):
                 claimed_by=None,
                 messages=said.messages + settles,
                 resting_rss_bytes=rest,
+                rested_at=self.world.now,
             )
 
     @rule(slot=slots, phase=st.sampled_from(BUSY), rss=st.just(None) | weights)
@@ -259,6 +264,7 @@ class SupervisorInAnyWorld(RuleBasedStateMachine):
             body.view = replace(
                 said,
                 message_since=said.message_since or self.world.now,
+                rested_at=0.0,
                 conversation_id="c" if claims else None,
                 claimed_by="me" if claims else None,
                 epoch=int(claims),
@@ -277,7 +283,7 @@ class SupervisorInAnyWorld(RuleBasedStateMachine):
         since = body.view.phase_since if phase is body.view.phase else now
         return replace(body.view, phase=phase, phase_since=since, heartbeat=now)
 
-    @rule(slot=slots, code=st.sampled_from([0, 1, 3, 70]))
+    @rule(slot=slots, code=st.sampled_from([0, 1, 70]))
     def exits(self, slot: int, code: int) -> None:
         if (body := self.world.body(slot)) is not None and not body.standing:
             body.end = Exit(code, None)
@@ -324,7 +330,7 @@ class SupervisorInAnyWorld(RuleBasedStateMachine):
     @invariant()
     def the_loop_wakes_later_than_now(self) -> None:
         world = self.world
-        assert policy.next_due(world.roster, world.readings(), world.now, SETTINGS) > world.now
+        assert policy.next_due(world.roster, world.now, SETTINGS) > world.now
 
     def teardown(self) -> None:
         """Whatever happened: with good children from here on the agreed number lives again, or all has ended."""

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from supervisor.blame import Exit, Verdict, judge
+from supervisor.blame import Exit, Verdict, charged, judge
 from supervisor.events import Cause
 
 OVER = Verdict(Cause.RSS_HARD, blamed=True)
@@ -34,7 +34,6 @@ def test_a_crash_signal_blames_the_message_even_while_draining(number: str) -> N
         (Exit(0, None), None, False, False, Verdict(Cause.KILLED, blamed=False)),
         (Exit(1, None), None, False, False, CRASHED),
         (Exit(1, None), DRAINED, False, False, CRASHED),
-        (Exit(3, None), None, False, False, Verdict(Cause.CRASHED, blamed=False)),
     ],
 )
 def test_a_message_is_blamed_only_for_what_it_can_have_caused(
@@ -42,3 +41,11 @@ def test_a_message_is_blamed_only_for_what_it_can_have_caused(
 ) -> None:
     """Own kills, the OOM killer and unexpected exit codes are told from strangers' signals and clean ends."""
     assert judge(end, ours=ours, killed_by_us=killed_by_us, oom_killed=oom_killed) == verdict
+
+
+@pytest.mark.parametrize(
+    ("risen", "victims"), [(-1, set()), (0, set()), (1, {12}), (2, {12, 13}), (9, {11, 12, 13})]
+)
+def test_no_more_deaths_are_the_kernels_than_its_counter_shows(risen: int, victims: set[int]) -> None:
+    """The heaviest first: that is how the kernel chooses."""
+    assert charged({11: 30, 12: 300, 13: 200}, risen) == victims

@@ -1,6 +1,8 @@
 """What the system tells of memory."""
 
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,9 +52,7 @@ def test_a_zombie_and_a_reaped_process_are_unknown_never_light(dense: bool) -> N
         ("4:memory:/docker/abc", "memory/docker/abc", "memory.oom_control"),
     ],
 )
-def test_the_oom_counter_is_found_above_us_and_its_rise_is_told_once(
-    tmp_path: Path, line: str, directory: str, file: str
-) -> None:
+def test_the_oom_counter_is_found_above_us(tmp_path: Path, line: str, directory: str, file: str) -> None:
     """Version 1 and 2; in a container the path that we are told may not be there."""
     cgroup, root = tmp_path / "cgroup", tmp_path / "fs"
     cgroup.write_text(f"9:cpu:/x\n{line}\n")
@@ -60,12 +60,58 @@ def test_the_oom_counter_is_found_above_us_and_its_rise_is_told_once(
     counter = root / directory / file
     counter.write_text("oom 9\noom_kill 2\n")
     kills = OomKills(cgroup, root)
-    assert not kills.rose()
-    counter.write_text("oom 9\noom_kill 3\n")
-    assert kills.rose()
-    assert not kills.rose()
+    assert kills.fresh(10.0) == 0
+    counter.write_text("oom 9\noom_kill 4\n")
+    assert kills.fresh(10.0) == 2
+
+
+@pytest.fixture
+def counted(tmp_path: Path) -> tuple[OomKills, Callable[[int], None]]:
+    """Give a counter at 0, and what sets it."""
+    (tmp_path / "cgroup").write_text("0::/\n")
+
+    def set_to(kills: int) -> None:
+        (tmp_path / "memory.events").write_text(f"oom_kill {kills}\n")
+
+    set_to(0)
+    return OomKills(tmp_path / "cgroup", tmp_path), set_to
+
+
+def test_a_kill_is_charged_once(counted: tuple[OomKills, Callable[[int], None]]) -> None:
+    """Three kills, two deaths so far: one is left for a victim that is not reaped yet."""
+    kills, set_to = counted
+    set_to(1)
+    kills.look(10.0)
+    set_to(3)
+    assert kills.fresh(10.5) == 3
+    kills.charge(2)
+    assert kills.fresh(11.0) == 1
+    kills.charge(5)
+    assert kills.fresh(11.0) == 0
+
+
+def test_a_strangers_kill_is_not_charged_later(counted: tuple[OomKills, Callable[[int], None]]) -> None:
+    """Seen by the clock with no death of ours near it: too old for one that comes a minute after."""
+    kills, set_to = counted
+    set_to(1)
+    kills.look(10.0)
+    assert kills.fresh(11.9) == 1
+    assert kills.fresh(70.0) == 0
 
 
 def test_without_a_counter_nothing_is_the_kernels(tmp_path: Path) -> None:
     """No control groups, or none that can be read."""
-    assert not OomKills(tmp_path / "none", tmp_path).rose()
+    assert OomKills(tmp_path / "none", tmp_path).fresh(1.0) == 0
+
+
+def test_with_no_descriptor_left_to_open_a_child_is_still_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """psutil opens a file each time; the one that is kept needs none."""
+    resident = Resident(os.getpid())
+    with monkeypatch.context() as patch:
+        patch.setattr(resident._process, "memory_info", no_descriptor_left)
+        assert (resident.read(dense=False) or 0) > 2**20
+    resident.close()
+
+
+def no_descriptor_left(*_: object) -> None:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))

@@ -9,7 +9,7 @@ from supervisor import policy
 from supervisor.blame import Exit, Verdict
 from supervisor.errands import LIMITS_S, Errand, Kind
 from supervisor.events import Cause
-from supervisor.lifecycle import Phase
+from supervisor.lifecycle import UNCOUNTED, Phase
 from supervisor.limits import MB
 from supervisor.policy import Drain, Fork, Freeze, GiveUp, Kill, Recall, Send, Settle, Thaw, decide
 from supervisor.reading import Reading, SlotView
@@ -21,7 +21,7 @@ SOFT = Verdict(Cause.RSS_SOFT, blamed=False)
 
 
 def idle(messages: int = 1, resting: int = 30) -> SlotView:
-    return SlotView(1, Phase.IDLE, NOW, NOW, messages=messages, resting_rss_bytes=resting * MB)
+    return SlotView(1, Phase.IDLE, NOW, NOW, messages=messages, resting_rss_bytes=resting * MB, rested_at=NOW)
 
 
 def busy(phase: Phase = Phase.CALLING, age: float = 1.0, phase_age: float = 1.0) -> SlotView:
@@ -56,20 +56,27 @@ def test_empty_slots_are_filled_one_a_turn() -> None:
 
 
 def test_the_largest_over_budget_goes_first_and_alone() -> None:
-    """Live size when idle, the size it told when busy; the next only after the successor is ready."""
+    """Live size when at rest, the size it told when busy; the next only after the successor is ready."""
     roster, seen = book(
-        Reading(idle(), 310 * MB),
-        Reading(replace(busy(), resting_rss_bytes=320 * MB), 40 * MB),
-        Reading(idle(resting=400), 40 * MB),
+        Reading(idle(), 310 * MB, NOW),
+        Reading(replace(busy(), resting_rss_bytes=320 * MB), 40 * MB, NOW),
+        Reading(idle(resting=400), 40 * MB, NOW),
     )
     assert decide(roster, seen, NOW, SETTINGS) == [Drain(1, SOFT)]
     roster.draining(1, SOFT, NOW)
     assert decide(roster, seen, NOW, SETTINGS) == []
 
 
+def test_a_size_from_before_the_rest_is_no_size_at_rest() -> None:
+    """Read while the message was in hand, joined with a view that says idle already: not over the budget."""
+    for view in (idle(), replace(idle(), rested_at=0.0)):
+        roster, seen = book(Reading(view, 310 * MB, NOW - 0.1))
+        assert decide(roster, seen, NOW, SETTINGS) == []
+
+
 def test_a_child_that_settled_nothing_is_not_replaced_for_its_size() -> None:
     """A budget below an idle child's size would restart for ever."""
-    roster, seen = book(Reading(idle(messages=0), 310 * MB))
+    roster, seen = book(Reading(idle(messages=0, resting=310), 310 * MB, NOW))
     assert decide(roster, seen, NOW, SETTINGS) == []
 
 
@@ -109,6 +116,27 @@ def test_past_its_deadline_a_message_is_ended_and_blamed() -> None:
         assert decide(roster, seen, NOW, SETTINGS) == []
 
 
+@pytest.mark.parametrize("phase", sorted(UNCOUNTED))
+def test_a_late_message_is_not_ended_while_it_waits_or_is_held(phase: Phase) -> None:
+    """It was late before the server went away: its deadline speaks when the work goes on."""
+    late = busy(phase, age=71, phase_age=10)
+    assert late.worked_s(NOW) > SETTINGS.message_deadline_s
+    roster, seen = book(Reading(late, MB))
+    assert decide(roster, seen, NOW, SETTINGS) == []
+    seen[0] = Reading(replace(late, phase=Phase.CALLING, phase_since=NOW, waited_s=10.0), MB)
+    assert decide(roster, seen, NOW, SETTINGS) == [Freeze(0, policy.LATE)]
+
+
+@pytest.mark.parametrize("phase", sorted(UNCOUNTED))
+def test_one_that_waits_without_a_word_is_killed_unblamed(phase: Phase) -> None:
+    """Each try is told of: after a minute of silence one try has no end. How long it waits does not matter."""
+    waiting = busy(phase, age=5000, phase_age=4000)
+    roster, seen = book(Reading(replace(waiting, heartbeat=NOW - policy.SILENT_S), MB))
+    assert decide(roster, seen, NOW, SETTINGS) == []
+    seen[0] = Reading(replace(waiting, heartbeat=NOW - policy.SILENT_S - 0.1), MB)
+    assert decide(roster, seen, NOW, SETTINGS) == [Kill(0, policy.STUCK)]
+
+
 @pytest.mark.parametrize("phase", [Phase.CLAIMING, Phase.WRITING, Phase.ACKING])
 def test_a_stuck_write_is_killed_unblamed(phase: Phase) -> None:
     """The database stands still; the message is innocent, even when it is late as well."""
@@ -137,7 +165,7 @@ def test_freeze_then_settle_then_kill() -> None:
     assert decide(roster, seen, NOW, SETTINGS) == []
     roster.stopped(0)
     assert decide(roster, seen, NOW, SETTINGS) == [Settle(0)]
-    death = account(roster.child(0), seen[0], policy.OVERWEIGHT, None, died_at=datetime.now(UTC), host="h")
+    death = account(roster.child(0), seen[0], policy.OVERWEIGHT, died_at=datetime.now(UTC), host="h")
     roster.settling(0, death, NOW)
     assert decide(roster, seen, NOW, SETTINGS) == [Send(Kind.JANITOR)]
     roster.accounts.hand_out()
@@ -164,19 +192,21 @@ def test_one_caught_in_a_write_is_let_go_on() -> None:
 
 
 def test_one_that_finished_in_the_last_moment() -> None:
-    """Too heavy is too heavy; but late is no fault any more when the message is done."""
+    """Too heavy is too heavy; but late is no fault any more when the message is done, or waits."""
     roster, seen = frozen(idle())
     roster.stopped(0)
     assert decide(roster, seen, NOW, SETTINGS) == [Kill(0, policy.OVERWEIGHT)]
-    roster, seen = book(Reading(idle(), MB))
-    roster.freezing(0, policy.LATE, NOW)
-    roster.stopped(0)
-    assert decide(roster, seen, NOW, SETTINGS) == [Thaw(0)]
+    for view in (idle(), busy(Phase.WAITING_DATABASE), busy(Phase.HOLDING)):
+        roster, seen = book(Reading(view, MB))
+        roster.freezing(0, policy.LATE, NOW)
+        roster.stopped(0)
+        assert decide(roster, seen, NOW, SETTINGS) == [Thaw(0)]
 
 
 def test_a_drain_has_the_time_of_one_message() -> None:
     """Then it is ended like a late one, unblamed."""
-    roster, seen = book(Reading(busy(Phase.HOLDING, age=1, phase_age=1), MB))
+    holding = replace(busy(Phase.HOLDING, age=1, phase_age=1), heartbeat=NOW + 60)
+    roster, seen = book(Reading(holding, MB))
     roster.draining(0, SOFT, NOW)
     assert decide(roster, seen, NOW + 65, SETTINGS) == []
     assert decide(roster, seen, NOW + 65.1, SETTINGS) == [Freeze(0, policy.STUCK)]
@@ -184,7 +214,7 @@ def test_a_drain_has_the_time_of_one_message() -> None:
 
 def test_a_stop_drains_then_kills() -> None:
     """All at once, and after the drain time-out by force."""
-    roster, seen = book(Reading(idle(), MB), Reading(busy(Phase.HOLDING), MB))
+    roster, seen = book(Reading(idle(), MB), Reading(replace(busy(Phase.HOLDING), heartbeat=NOW + 60), MB))
     roster.stopping(NOW, at_once=False)
     assert decide(roster, seen, NOW, SETTINGS) == [Drain(0, policy.SHUTDOWN), Drain(1, policy.SHUTDOWN)]
     for slot in (0, 1):
@@ -233,8 +263,14 @@ def test_a_set_that_cannot_boot_gives_up_and_one_that_waits_does_not() -> None:
 
 
 def test_an_old_schema_is_waited_for_a_minute_then_named() -> None:
-    """Exit 2, and the command that helps."""
-    roster, seen = book(Reading(SlotView(1, Phase.WAITING_SCHEMA, NOW, NOW), MB))
+    """Exit 2, and the command that helps. Each try passes through the wait for the database, which is no new start."""
+    old = SlotView(1, Phase.WAITING_SCHEMA, NOW, NOW, note="version 1, wanted 2")
+    roster, seen = book(Reading(old, MB))
+    trying = replace(old, phase=Phase.WAITING_DATABASE, phase_since=NOW + 50, heartbeat=NOW + 50, note="")
+    roster.observe({0: Reading(trying, MB)}, NOW + 50)
+    assert decide(roster, {0: Reading(trying, MB)}, NOW + 60, SETTINGS) == []
+    seen = {0: Reading(replace(old, phase_since=NOW + 51, heartbeat=NOW + 51), MB)}
+    roster.observe(seen, NOW + 51)
     assert decide(roster, seen, NOW + 59, SETTINGS) == []
     (action,) = decide(roster, seen, NOW + 60, SETTINGS)
     assert isinstance(action, GiveUp)
@@ -244,7 +280,7 @@ def test_an_old_schema_is_waited_for_a_minute_then_named() -> None:
 
 def test_messages_and_reloads_take_their_turn_after_size() -> None:
     """One at a time, whatever the reason."""
-    roster, seen = book(Reading(idle(messages=8), MB), Reading(idle(), MB), Reading(idle(), 310 * MB))
+    roster, seen = book(Reading(idle(messages=8), MB), Reading(idle(), MB), Reading(idle(), 310 * MB, NOW))
     roster.slots[0] = replace(roster.slots[0], child=replace(roster.child(0), message_limit=8))
     assert roster.reload() == 3
     assert decide(roster, seen, NOW, SETTINGS) == [Drain(2, SOFT)]
@@ -268,6 +304,9 @@ def test_an_errand_past_its_time_is_recalled() -> None:
     end = NOW + LIMITS_S[Kind.JANITOR]
     assert decide(roster, seen, end - 0.1, SETTINGS) == []
     assert decide(roster, seen, end, SETTINGS) == [Recall(9)]
+    roster.recalled(9)
+    assert decide(roster, seen, end, SETTINGS) == [], "once: the loop would spin until it is reaped"
+    assert policy.next_due(roster, end, SETTINGS) > end
 
 
 def test_the_retry_pass_runs_by_the_clock() -> None:

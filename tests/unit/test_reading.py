@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from supervisor.lifecycle import Phase
-from supervisor.reading import SlotView
+from supervisor.reading import Reading, SlotView
 
 CALLING = SlotView(1, Phase.CALLING, phase_since=110.0, heartbeat=110.0, message_since=100.0, waited_s=4.0)
 
@@ -25,3 +25,14 @@ def test_nothing_in_hand_has_no_age() -> None:
     idle = SlotView(1, Phase.IDLE, 0.0, 0.0)
     assert idle.age_s(1e9) == idle.worked_s(1e9) == 0.0
     assert not idle.claims
+
+
+def test_a_live_size_counts_at_rest_only_when_it_was_read_after_the_rest_began() -> None:
+    """Else what the child told of itself: a busy size joined with an idle view is no size at rest."""
+    rested = SlotView(1, Phase.IDLE, 10.0, 10.1, resting_rss_bytes=30, rested_at=10.1)
+    assert Reading(rested, 80, read_at=10.2).rss_at_rest_bytes == 80
+    assert Reading(rested, 80, read_at=10.05).rss_at_rest_bytes == 30
+    assert Reading(rested, None, read_at=10.2).rss_at_rest_bytes == 30
+    tidying = replace(rested, rested_at=0.0)
+    assert Reading(tidying, 80, read_at=10.2).rss_at_rest_bytes == 30
+    assert Reading(replace(rested, phase=Phase.CALLING), 80, read_at=10.2).rss_at_rest_bytes == 30

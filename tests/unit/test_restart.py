@@ -17,6 +17,7 @@ LIFE = Life(ready_s=None, messages=0, by_choice=False, by_stranger=False)
         (Life(0.1, 0, by_choice=False, by_stranger=True), 2, 2),
         (Life(None, 0, by_choice=False, by_stranger=True), 2, 2),
         (Life(None, 0, by_choice=True, by_stranger=False), 2, 2),
+        (Life(None, 0, by_choice=False, by_stranger=False, by_outage=True), 2, 2),
     ],
 )
 def test_only_an_early_death_without_a_message_raises_the_backoff(
@@ -32,3 +33,4 @@ def test_a_slot_waits_only_when_its_count_rose_or_a_stranger_kills_boots() -> No
     assert pause_after(Life(0.1, 1, by_choice=False, by_stranger=False), 7, 0.0) == 0.0
     assert pause_after(Life(0.1, 0, by_choice=False, by_stranger=True), 7, 0.0) == 0.0
     assert pause_after(Life(None, 0, by_choice=False, by_stranger=True), 7, 0.0) == STRANGER_PAUSE_S
+    assert pause_after(Life(None, 0, by_choice=False, by_stranger=False, by_outage=True), 7, 0.0) == 0.0

@@ -14,6 +14,7 @@ from supervisor.roster import Roster
 DRAINED = Verdict(Cause.RSS_SOFT, blamed=False)
 CRASHED = Verdict(Cause.CRASHED, blamed=True)
 KILLED = Verdict(Cause.KILLED, blamed=False)
+STUCK = Verdict(Cause.DEADLINE, blamed=False)
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -87,7 +88,7 @@ def test_a_death_with_a_claim_in_hand_leaves_an_account() -> None:
     reap(roster, 0, CRASHED, CLAIMED, end=Exit(None, 11))
     (death,) = roster.accounts.waiting
     assert (death.conversation_id, death.event_id, death.epoch, death.claimed_by) == ("conv-1", 5, 9, "h/0/7")
-    assert (death.cause, death.blamed, death.signal, death.exit_code) == (Cause.CRASHED, True, 11, None)
+    assert (death.cause, death.blamed) == (Cause.CRASHED, True)
     assert (death.slot, death.pid, death.host, death.died_at, death.rss_bytes) == (0, 100, "here", AT, 42)
 
 
@@ -147,6 +148,26 @@ def test_a_settled_message_ends_the_loop() -> None:
     assert roster.slots[0].refill_at == 12.0
 
 
+def test_one_killed_while_its_server_never_answered_is_no_failed_boot() -> None:
+    """Three silent waits in a row: the slot's counts stay as they were, and the next child comes at once."""
+    roster = book(1)
+    reap(roster, 0, CRASHED, view(Phase.BOOTING))
+    for generation in (2, 3, 4):
+        roster.forked(0, 100, 10.0, 0)
+        told = reap(roster, 0, STUCK, view(Phase.WAITING_BROKER, generation), end=Exit(None, 9))
+        assert [type(event) for event in told] == [ChildExited]
+        assert (roster.slots[0].failures, roster.slots[0].boot_failures) == (1, 0)
+        assert roster.slots[0].refill_at == 10.0
+
+
+def test_one_that_crashes_while_it_waits_is_a_failed_boot() -> None:
+    """Every boot begins with a wait: a fault in it must not be a storm of forks."""
+    roster = book(1)
+    exited, failed = reap(roster, 0, CRASHED, view(Phase.WAITING_DATABASE))
+    assert isinstance(exited, ChildExited)
+    assert failed == BootFailed(0, 100, 1, 0.5)
+
+
 def test_a_voluntary_turn_ends_when_the_successor_is_ready() -> None:
     """Not when the old child goes, nor when the new one boots."""
     roster = ready(book())
@@ -191,10 +212,18 @@ def test_waiting_is_told_once_and_so_is_its_end() -> None:
     assert roster.observe({0: Reading(view()), 1: Reading(view())}, 7.0) == []
 
 
+def test_the_moment_before_a_first_answer_is_not_told() -> None:
+    """Every boot waits for its servers, without a reason yet; only a wait that lasts, or fails, is news."""
+    roster = book(1)
+    trying = replace(view(Phase.WAITING_BROKER), phase_since=3.0)
+    assert roster.observe({0: Reading(trying)}, 3.1) == []
+    assert roster.observe({0: Reading(trying)}, 5.0) == [Waiting("broker", "no answer yet", 1)]
+
+
 def test_dead_children_do_not_mean_that_the_database_is_back() -> None:
     """Nobody waits, but nobody works either."""
     roster = ready(book(1))
-    roster.observe({0: Reading(view(Phase.WAITING_DATABASE))}, 4.0)
+    assert roster.observe({0: Reading(view(Phase.WAITING_DATABASE))}, 4.0) != []
     assert roster.observe({}, 5.0) == []
 
 

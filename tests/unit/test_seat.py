@@ -1,11 +1,12 @@
 """A child's reports, as its supervisor reads them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
 
 from consumer.runtime import Runtime
+from supervisor import memory
 from supervisor import seat as seat_module
 from supervisor.board import Board
 from supervisor.lifecycle import Phase
@@ -69,6 +70,27 @@ def test_a_message_is_told_from_receipt_to_settlement(board: Board, clock: Clock
     assert (view.message_since, view.conversation_id, view.claims, view.epoch) == (None, None, False, 0)
     assert view.resting_rss_bytes > 2**20
     assert board.totals() == {"processed": 0, "failed": 1}
+
+
+def test_whoever_has_nothing_in_hand_says_since_when_it_is_tidy(board: Board, clock: Clock) -> None:
+    """Ready, settled or given back; never while the last message may still be on the heap."""
+    seat = Seat(board, 1)
+
+    def tidy_at(report: Callable[[], None], now: float) -> list[float]:
+        """Return what the board says while the child tidies up, and after."""
+        told: list[float] = []
+        clock.now = now
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(memory, "rest", lambda: told.append(board.view(1).rested_at))
+            report()
+        return [*told, board.view(1).rested_at]
+
+    assert tidy_at(seat.ready, 101.0) == [0.0, 101.0]
+    seat.received(1, 1)
+    assert board.view(1).rested_at == 0.0
+    assert tidy_at(lambda: seat.settled("processed"), 102.0) == [0.0, 102.0]
+    seat.received(1, 1)
+    assert tidy_at(seat.returned, 103.0) == [0.0, 103.0]
 
 
 def test_a_second_claim_in_one_delivery_forgets_the_first_token(board: Board) -> None:

@@ -1,0 +1,140 @@
+"""The loop's own part, turn by turn, with forked children that only wait."""
+
+import errno
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from supervisor import loop as loop_module
+from supervisor import process
+from supervisor.board import Board
+from supervisor.errands import Kind
+from supervisor.events import Cause, Death
+from supervisor.loop import Loop
+from supervisor.programs import ChildRuntime
+from supervisor.signals import Signals
+from tests.fixtures.eventually import eventually
+from tests.unit.limits import SETTINGS
+
+
+class Sleepers:
+    """Programs whose child waits for its end."""
+
+    def child(self, runtime: ChildRuntime) -> int:
+        runtime.ready()
+        while True:
+            signal.pause()
+
+    def settle(self, deaths: Sequence[Death]) -> None:
+        """Write nothing."""
+
+    def retry(self) -> None:
+        """Do nothing."""
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    """Give a loop of two slots that has not turned yet; its board has no slot to spare."""
+    settings = replace(SETTINGS, children=2)
+    with (
+        Signals() as signals,
+        closing(Board(2, ["processed"])) as board,
+        Loop(settings, Sleepers(), signals, board) as loop,
+    ):
+        yield loop
+
+
+def kill(pids: Sequence[int]) -> None:
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: all(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE for pid in pids), "they died")
+
+
+def fork_both(loop: Loop) -> list[int]:
+    for slot in (0, 1):
+        loop._fork_child(slot)
+    loop._look()
+    return [child.pid for child in loop.roster.children()]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "Too many open files"), psutil.AccessDenied(1)])
+def test_a_child_that_cannot_be_read_is_a_failed_fork(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody would see it grow: it is gone, its slot waits, and the loop does not spin."""
+    pids: list[int] = []
+
+    def fail(pid: int) -> None:
+        pids.append(pid)
+        raise error
+
+    monkeypatch.setattr(loop_module, "Resident", fail)
+    loop._fork_child(0)
+    assert list(loop.roster.children()) == []
+    assert loop.watched == {}
+    assert loop.roster.slots[0].refill_at > loop.now
+    assert [record.getMessage() for record in caplog.records] == ["fork_failed"]
+    assert not psutil.pid_exists(pids[0]), "not even a zombie"
+    loop.roster.slots[1] = replace(loop.roster.slots[1], refill_at=loop.now + 9)
+    assert loop._turn() > loop.now
+
+
+def test_one_kill_of_the_kernels_is_one_death(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two children die of SIGKILL in one turn, the counter rose by one: the heavier one is its victim."""
+    light, heavy = fork_both(loop)
+    for slot, weight in ((0, 10), (1, 20)):
+        loop.readings[slot] = replace(loop.readings[slot], rss_bytes=weight)
+    risen = [1]
+    monkeypatch.setattr(loop.oom_kills, "fresh", lambda _now: risen[0])
+    monkeypatch.setattr(loop.oom_kills, "charge", risen.append)
+    kill([light, heavy])
+    loop._reap()
+    assert loop.roster.restarts == {Cause.OOM_KILLED: 1, Cause.KILLED: 1}
+    assert risen == [1, 1]
+    assert loop.readings == {}
+
+
+def test_an_old_rise_of_the_counter_blames_nobody_later(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger's in the same control group, seen by the clock a minute before."""
+    counts = iter([0, 1, 1, 1])
+    monkeypatch.setattr(loop.oom_kills, "_seen", 0)
+    monkeypatch.setattr(loop.oom_kills, "_count", lambda: next(counts, 1))
+    pids = fork_both(loop)
+    loop._reap()
+    loop.now += 5
+    loop._reap()
+    loop.now += 60
+    kill(pids)
+    loop._reap()
+    assert loop.roster.restarts == {Cause.KILLED: 2}
+
+
+def test_no_more_children_than_the_board_has_pages(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
+    """TTIN without a limit of its own: the mapping cannot grow after the first fork."""
+    loop.roster.resize(1)
+    for _ in range(3):
+        loop._resize(+1)
+    assert loop.roster.target == 2
+    assert [record.getMessage() for record in caplog.records].count("resize_refused") == 2
+
+
+def test_an_errand_is_recalled_once(loop: Loop) -> None:
+    """Until it is reaped there is nothing more to do about it."""
+    for slot in (0, 1):
+        loop.roster.slots[slot] = replace(loop.roster.slots[slot], refill_at=loop.now + 900)
+    stuck: Callable[[], None] = signal.pause
+    loop.programs.retry = stuck  # type: ignore[method-assign]
+    loop._send(Kind.RETRY)
+    (errand,) = loop.roster.errands.values()
+    loop.now = errand.ends_by()
+    sent: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "send", lambda _pidfd, number: sent.append(number))
+        assert loop._turn() == loop.now
+        assert loop._turn() > loop.now
+    assert sent == [signal.SIGKILL]
