@@ -54,7 +54,7 @@ class Child:
         tries = 0
         try:
             while not runtime.stop_requested():
-                obstacle = _reach(runtime, link, database)
+                obstacle = _reach(runtime, link, database, first=tries == 0)
                 if obstacle is None:
                     tries = 0
                     _consume(runtime, link, pipeline)
@@ -103,12 +103,17 @@ class _Obstacle:
     reason: str
 
 
-def _reach(runtime: Runtime, link: BrokerLink, database: Database) -> _Obstacle | None:
-    """Reach the database, the schema and the broker, in this order. A server that hangs is waited for, too."""
+def _reach(runtime: Runtime, link: BrokerLink, database: Database, *, first: bool) -> _Obstacle | None:
+    """Reach the database, the schema and the broker, in this order.
+
+    first: nothing is known to be in the way yet, so the child says whose answer it waits for; one may hang.
+    """
     try:
-        runtime.waiting("database", "")
+        if first:
+            runtime.waiting("database", "")
         migrations.require(database)
-        runtime.waiting("broker", "")
+        if first:
+            runtime.waiting("broker", "")
         link.open()
     except DatabaseAway as away:
         return _Obstacle("database", away.reason)
@@ -130,6 +135,7 @@ def _consume(runtime: Runtime, link: BrokerLink, pipeline: Pipeline) -> None:
             log.info("broker_away", extra={"slot": runtime.slot, "reason": away.reason})
             return
         if delivery is None:
+            runtime.idle()
             continue
         outcome = pipeline.handle(delivery)
         if outcome is Outcome.RETURNED:

@@ -32,6 +32,10 @@ class Runtime(Protocol):
         """Consume, with nothing in hand. The first call ends the boot."""
         ...
 
+    def idle(self) -> None:
+        """Still have nothing in hand: a sign of life, given every few seconds."""
+        ...
+
     def received(self, body_bytes: int, body_crc32: int) -> None:
         """Hold a delivery. Its deadline starts here."""
         ...

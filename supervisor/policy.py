@@ -11,8 +11,8 @@ For one child, the first rule that speaks wins:
  5. Past the message deadline likewise, and blamed; while it writes or acknowledges rule 6 speaks instead, and while it
     waits or holds rule 7: no message answers for that.
  6. Longer than the write budget in one claim, write or acknowledgement, it is killed, unblamed.
- 7. Waiting for a server or holding, and without a word for SILENT_S, it is killed, unblamed: whoever waits says so
-    again at each try, so this one is caught in a try that does not end.
+ 7. Idle, waiting for a server or holding, and without a word for SILENT_S, it is killed, unblamed: whoever lives says
+    so again and again, so this one is caught in a try that does not end, or stopped by a stranger.
  8. Longer than BOOT_S in its boot, it is killed; waiting for a server is no boot.
  9. Draining for longer than a message may take, it is ended as in rule 5, unblamed; at a stop the drain time-out kills.
 10. When the supervisor stops, or the slot is no longer wanted, it is drained.
@@ -178,7 +178,7 @@ def _for_child(  # noqa: PLR0911, C901 - one return to a rule
             return Kill(child.slot, STUCK)
         if view.worked_s(now) > settings.message_deadline_s and view.phase not in LOCKING | UNCOUNTED:
             return _end(child, view, LATE)
-        if view.phase in UNCOUNTED and view.silence_s(now) > SILENT_S:
+        if view.phase in UNCOUNTED | {Phase.IDLE} and view.silence_s(now) > SILENT_S:
             return Kill(child.slot, STUCK)
         if view.phase is Phase.BOOTING and view.phase_age_s(now) > BOOT_S:
             return Kill(child.slot, STUCK)

@@ -55,6 +55,9 @@ class Seat:
         self._enter(Phase.IDLE, **_EMPTY_HANDED)
         self._rest()
 
+    def idle(self) -> None:
+        self._enter(Phase.IDLE)
+
     def received(self, body_bytes: int, body_crc32: int) -> None:
         held = {"message_since": time.monotonic(), "body_bytes": body_bytes, "body_crc32": body_crc32}
         self._enter(Phase.RECEIVED, **{**_EMPTY_HANDED, **held})

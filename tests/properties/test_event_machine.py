@@ -167,6 +167,19 @@ class EventMachine(RuleBasedStateMachine):
         )
         self.model[self.talks[0]] = Event(USERS[0], in_row=with_log, url=with_url)
 
+    @initialize(target=requests, carries_log=st.lists(st.booleans(), min_size=3, max_size=3))
+    def every_place_has_a_message(self, carries_log: list[bool]) -> Any:
+        """So an actor has something to do from the first step, also where an example is without `publish`."""
+        return multiple(*(self.message(place, carries, False) for place, carries in enumerate(carries_log)))
+
+    def message(self, place: int, carries_log: bool, with_url: bool) -> ClaimRequest:
+        return request(
+            self.talks[place],
+            user_id=USERS[place],
+            carries_log=carries_log,
+            conversation_log_url="s3://logs/message" if with_url else None,
+        )
+
     # Deliveries
 
     @rule(
@@ -178,22 +191,35 @@ class EventMachine(RuleBasedStateMachine):
     )
     def publish(self, place: int, carries_log: bool, with_url: bool, duplicate: bool) -> ClaimRequest:
         """Publish a place's conversation, or (not a duplicate) its next one when that is settled."""
+        if duplicate:
+            return self.message(place, carries_log, with_url)
+        return self.publish_next(place, carries_log, with_url)
+
+    def publish_next(self, place: int, carries_log: bool, with_url: bool) -> ClaimRequest:
         name = self.talks[place]
         event = self.model.get(name)
-        if event is not None and event.status in SETTLED and not duplicate:
+        if event is not None and event.status in SETTLED:
             stem, _, number = name.rpartition("-")
-            name = self.talks[place] = f"{stem}-{int(number) + 1}"
-        return request(
-            name,
-            user_id=USERS[place],
-            carries_log=carries_log,
-            conversation_log_url="s3://logs/message" if with_url else None,
-        )
+            self.talks[place] = f"{stem}-{int(number) + 1}"
+        return self.message(place, carries_log, with_url)
+
+    @rule(
+        target=hands,
+        actor=actors,
+        place=places,
+        carries_log=st.booleans(),
+        with_url=st.sampled_from([False, False, False, True]),
+    )
+    def deliver(self, actor: int, place: int, carries_log: bool, with_url: bool) -> Any:
+        """Publish and deliver at once: what happens most."""
+        return self.claims(actor, self.publish_next(place, carries_log, with_url))
 
     @rule(target=hands, actor=actors, delivery=requests, redelivered=st.booleans())
     def claim(self, actor: int, delivery: ClaimRequest, redelivered: bool) -> Any:
         """Deliver a message, perhaps once more: its name makes a repeat of the same claim harmless."""
-        delivery = replace(delivery, redelivered=redelivered)
+        return self.claims(actor, replace(delivery, redelivered=redelivered))
+
+    def claims(self, actor: int, delivery: ClaimRequest) -> Any:
         answer = self.actors[actor].claim(delivery)
         event = self.model.get(delivery.conversation_id)
         if event is None:

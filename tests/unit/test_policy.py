@@ -127,6 +127,14 @@ def test_a_late_message_is_not_ended_while_it_waits_or_is_held(phase: Phase) -> 
     assert decide(roster, seen, NOW, SETTINGS) == [Freeze(0, policy.LATE)]
 
 
+def test_an_idle_child_without_a_sign_of_life_is_killed_unblamed() -> None:
+    """A stranger stopped it: the broker would go on giving it messages."""
+    roster, seen = book(Reading(replace(idle(), heartbeat=NOW - policy.SILENT_S), MB))
+    assert decide(roster, seen, NOW, SETTINGS) == []
+    seen[0] = Reading(replace(idle(), heartbeat=NOW - policy.SILENT_S - 0.1), MB)
+    assert decide(roster, seen, NOW, SETTINGS) == [Kill(0, policy.STUCK)]
+
+
 @pytest.mark.parametrize("phase", sorted(UNCOUNTED))
 def test_one_that_waits_without_a_word_is_killed_unblamed(phase: Phase) -> None:
     """Each try is told of: after a minute of silence one try has no end. How long it waits does not matter."""
@@ -214,7 +222,10 @@ def test_a_drain_has_the_time_of_one_message() -> None:
 
 def test_a_stop_drains_then_kills() -> None:
     """All at once, and after the drain time-out by force."""
-    roster, seen = book(Reading(idle(), MB), Reading(replace(busy(Phase.HOLDING), heartbeat=NOW + 60), MB))
+    roster, seen = book(
+        Reading(replace(idle(), heartbeat=NOW + 60), MB),
+        Reading(replace(busy(Phase.HOLDING), heartbeat=NOW + 60), MB),
+    )
     roster.stopping(NOW, at_once=False)
     assert decide(roster, seen, NOW, SETTINGS) == [Drain(0, policy.SHUTDOWN), Drain(1, policy.SHUTDOWN)]
     for slot in (0, 1):
