@@ -89,15 +89,17 @@ class Job:
     message: Message
     request: ClaimRequest
     started: float
+    log_is_usable: bool = False
 
     @property
     def holds_log(self) -> bool:
         """The message brought a log, and its body is still here."""
         return self.request.carries_log and bool(self.delivery.body)
 
-    def drop_log(self) -> None:
-        """Forget the parsed log; the raw body stays."""
+    def log_read(self) -> None:
+        """Note that the log is usable, and forget it; the raw body stays."""
         self.message = replace(self.message, log=None)
+        self.log_is_usable = True
 
 
 class Pipeline:
@@ -264,7 +266,7 @@ class Pipeline:
         """Park a log that nobody has read: proved usable first, as it may be all that a retry will find."""
         if job.message.log is not None:
             transcribe(job.message.log, job.message.user_id, job.message.conversation_id)
-            job.drop_log()
+            job.log_read()
             self._park(job, event_id)
 
     def _park(self, job: Job, event_id: int) -> None:
@@ -336,7 +338,7 @@ class Pipeline:
         if job.message.log is None:
             return self._transcribe_stored(claim)
         transcript = transcribe(job.message.log, claim.user_id, claim.conversation_id)
-        job.drop_log()
+        job.log_read()
         if claim.log_in_row:
             job.delivery.body = b""
         return transcript
@@ -402,7 +404,10 @@ class Pipeline:
 
     def _fail(self, job: Job, claim: Claimed, failure: Failure) -> Outcome:
         delay_s = retry_delay_s(failure, claim.attempt, self._settings.retry, self._rng)
-        parked = sources.park(job.delivery.body) if job.holds_log and not claim.log_in_row else None
+        # A log that was read is better than a parked one that nobody did; one that was not may be worse
+        better = job.log_is_usable or not claim.log_parked
+        keeps = job.holds_log and not claim.log_in_row and better
+        parked = sources.park(job.delivery.body) if keeps else None
         write = partial(
             self._store.fail,
             claim,

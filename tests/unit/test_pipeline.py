@@ -154,6 +154,13 @@ def test_the_holders_own_log_is_parked_over_a_losers(bench: Bench) -> None:
     assert bench.arguments("fail")["parked"] is not None
 
 
+def test_a_log_that_nobody_read_does_not_replace_a_parked_one(bench: Bench) -> None:
+    """An event that is settled instead of processed keeps what it has."""
+    bench.store.claims[0] = replace(CLAIM, log_parked=True, blamed_deaths=2, last_blame="crashed")
+    assert bench.handle() is Outcome.FAILED
+    assert bench.arguments("fail")["parked"] is None
+
+
 def test_a_loser_with_an_unusable_log_parks_nothing(bench: Bench) -> None:
     """It would stand in the way of the log that the holder has."""
     bench.store.claims[0] = Refused(Refusal.DUPLICATE, 7, log_durable=False, settled=False)
