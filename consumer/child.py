@@ -18,7 +18,8 @@ from consumer.amqp import BrokerLink, nap
 from consumer.backoff import jittered
 from consumer.errors import BrokerAway
 from consumer.memory_api import MemoryApi
-from consumer.pipeline import Outcome, Pipeline
+from consumer.outcome import Outcome
+from consumer.pipeline import Pipeline
 from consumer.runtime import Runtime
 from consumer.settings import ConsumerSettings
 from repository import migrations, rejects

@@ -12,20 +12,15 @@ While the database is away the delivery is held, and no outcome is written becau
 
 import logging
 import time
-import traceback
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 from functools import partial
-from pathlib import Path
 from random import Random
-from typing import Any, Protocol, TypeVar
-from uuid import uuid4
+from typing import Any, Protocol
 
 from consumer import scoring, sources
-from consumer.backoff import jittered
+from consumer.claiming import Claiming
 from consumer.conversation import Payload, Transcript, transcribe
 from consumer.disposition import ErrorCode, Failure, retry_delay_s, verdict_on_claim
 from consumer.errors import (
@@ -36,41 +31,18 @@ from consumer.errors import (
     MalformedMessage,
     MessageTooLarge,
 )
-from consumer.memory_api import (
-    MemoryApiBadResponse,
-    MemoryApiError,
-    MemoryApiRejected,
-    MemoryApiTimeout,
-)
+from consumer.failures import failure_of
+from consumer.job import Job, claim_request
 from consumer.message import Message, identify, parse
+from consumer.outcome import Outcome
+from consumer.patience import Patience
 from consumer.ports import Delivery, Link, Store
 from consumer.runtime import Runtime
 from consumer.settings import ConsumerSettings
-from consumer.takeover import Step, next_step
 from repository.errors import BadData, DatabaseAway, Fenced, RepositoryError
-from repository.rows import Claimed, ClaimRequest, Contended, Refusal, Refused, Sighting, UserStatus
+from repository.rows import Claimed, Refusal, Refused, UserStatus
 
 log = logging.getLogger("friendship.pipeline")
-
-T = TypeVar("T")
-
-DATABASE_BACKOFF_S = 0.1
-DATABASE_BACKOFF_MAX_S = 10.0
-ACCOUNT_POLL_S = 0.05
-HOLD_POLL_S = 1.0
-
-
-class Outcome(StrEnum):
-    """How a delivery ended; also the names of the board's counters."""
-
-    PROCESSED = "processed"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-    DEAD_LETTERED = "dead_lettered"
-    DUPLICATE = "duplicate"
-    EARLY = "early"
-    FENCED = "fenced"
-    RETURNED = "returned"
 
 
 class Api(Protocol):
@@ -79,27 +51,6 @@ class Api(Protocol):
     def extract(self, user_id: str, conversation_id: str, payload: Payload) -> int:
         """Give the number of new facts."""
         ...
-
-
-@dataclass(slots=True)
-class Job:
-    """A delivery on its way through the pipeline: the only holder of its message and of its body."""
-
-    delivery: Delivery
-    message: Message
-    request: ClaimRequest
-    started: float
-    log_is_usable: bool = False
-
-    @property
-    def holds_log(self) -> bool:
-        """The message brought a log, and its body is still here."""
-        return self.request.carries_log and bool(self.delivery.body)
-
-    def log_read(self) -> None:
-        """Note that the log is usable, and forget it; the raw body stays."""
-        self.message = replace(self.message, log=None)
-        self.log_is_usable = True
 
 
 class Pipeline:
@@ -124,10 +75,11 @@ class Pipeline:
         self._link = link
         self._store = store
         self._keep_reject = keep_reject
-        self._reach = reach
         self._api = api
         self._settings = settings
         self._owner = owner
+        self._patience = Patience(runtime, link, reach, rng)
+        self._claiming = Claiming(runtime, link, store, self._patience, clock)
         self._rng = rng
         self._now = now
         self._clock = clock
@@ -150,7 +102,7 @@ class Pipeline:
         except MalformedMessage as malformed:
             code, reason = malformed.code, malformed.reason
         else:
-            job = Job(delivery, message, self._request(delivery, message), started)
+            job = Job(delivery, message, claim_request(delivery, message, self._owner), started)
             del message
             return self._claim_and_work(job)
         return self._dead_letter(delivery, self._identify(delivery, code), code, reason)
@@ -168,78 +120,17 @@ class Pipeline:
         body = b"" if code == MessageTooLarge.code else delivery.body
         return identify(body, delivery.message_id)
 
-    def _request(self, delivery: Delivery, message: Message) -> ClaimRequest:
-        return ClaimRequest(
-            conversation_id=message.conversation_id,
-            user_id=message.user_id,
-            # Unique per delivery: a claim under this name is mine, whatever became of the reply
-            claimed_by=f"{self._owner}:{uuid4().hex}",
-            redelivered=delivery.redelivered,
-            carries_log=message.log is not None,
-            bot_type=message.bot_type,
-            bot_id=message.bot_id,
-            bot_name=message.bot_name,
-            agent_tag=message.agent_tag,
-            conversation_log_url=message.conversation_log_url,
-            start_time=message.start_time,
-            end_time=message.end_time,
-        )
-
     # Claiming
 
     def _claim_and_work(self, job: Job) -> Outcome:
         try:
-            claim = self._claim(job)
+            claim = self._claiming.claim(job)
         except RepositoryError as error:
             code = ErrorCode.INVALID_MESSAGE if isinstance(error, BadData) else ErrorCode.UNEXPECTED_ERROR
             reason = error.reason
         else:
-            return claim if isinstance(claim, Outcome) else self._own(job, claim)
+            return self._own(job, claim) if isinstance(claim, Claimed) else self._leave(job, claim)
         return self._reject(job, reason, code)
-
-    def _claim(self, job: Job) -> Claimed | Outcome:
-        report = partial(self._runtime.claiming, job.request.conversation_id, job.request.claimed_by)
-        while True:
-            answer = self._held(report, partial(self._store.claim, job.request))
-            match answer:
-                case Claimed():
-                    return answer
-                case Refused():
-                    return self._leave(job, answer)
-                case Contended(sighting=sighting):
-                    claim = self._contend(job, sighting)
-                    if claim is not None:
-                        return claim
-
-    def _contend(self, job: Job, sighting: Sighting) -> Claimed | None:
-        """Take the event over when its holder is known, or must be taken, to be gone. None: claim again."""
-        first_seen = self._clock()
-        seen: Sighting | None = sighting
-        while seen is not None:
-            if seen.epoch != sighting.epoch:
-                # The redelivery tells of the last holder; nothing says that this one is gone
-                job.request = replace(job.request, redelivered=False)
-                return None
-            match next_step(seen, self._clock() - first_seen):
-                case Step.CLAIM_AGAIN:
-                    return None
-                case Step.TAKE_OVER:
-                    report = partial(
-                        self._runtime.claiming, job.request.conversation_id, job.request.claimed_by
-                    )
-                    take = partial(self._store.take_over, seen, job.request, accounted=seen.accounted)
-                    return self._held(report, take)
-                case Step.WAIT:
-                    self._hold(ACCOUNT_POLL_S)
-                case Step.HOLD:
-                    self._hold(HOLD_POLL_S)
-            seen = self._held(self._runtime.holding, partial(self._store.sight, sighting.event_id))
-        return None
-
-    def _hold(self, wait_s: float) -> None:
-        self._runtime.holding()
-        self._link.rest(wait_s)
-        self._give_back_if_over("holding for the last holder's account")
 
     def _leave(self, job: Job, refused: Refused) -> Outcome:
         """Do not work on an event that is done, another's, or not due; see that the log is kept."""
@@ -272,7 +163,7 @@ class Pipeline:
     def _park(self, job: Job, event_id: int) -> None:
         if job.holds_log:
             parked = sources.park(job.delivery.body)
-            self._held(self._runtime.writing, partial(self._store.park, event_id, parked))
+            self._patience.hold(self._runtime.writing, partial(self._store.park, event_id, parked))
 
     # Owning
 
@@ -312,24 +203,24 @@ class Pipeline:
             except Fenced:
                 raise
             except Exception as error:  # noqa: BLE001 (anything else is UNEXPECTED_ERROR, says the contract)
-                failure = _failure(error)
+                failure = failure_of(error)
             else:
                 raise AssertionError
         if failure is None:
-            self._held(self._runtime.writing, partial(self._store.restore, claim))
+            self._patience.hold(self._runtime.writing, partial(self._store.restore, claim))
             return self._reject(job, unusable)
         return self._fail(job, claim, failure)
 
     def _work(self, job: Job, claim: Claimed) -> Outcome:
         """Score the conversation."""
         if (job.message.bot_type or claim.bot_type) in self._settings.skip_bot_types:
-            self._held(self._runtime.writing, partial(self._store.skip, claim))
+            self._patience.hold(self._runtime.writing, partial(self._store.skip, claim))
             log.info("message_skipped", extra=self._fields(job, claim))
             return Outcome.SKIPPED
         transcript = self._transcribe(job, claim)
         facts, call_ms = 0, 0
         if transcript.messages:
-            self._give_back_if_over("stopping before the call")
+            self._patience.give_back_if_over("stopping before the call")
             facts, call_ms = self._ask(claim, transcript.payload)
         seen = scoring.Observations(turns=transcript.turns, new_facts=facts)
         return self._complete(job, claim, seen, _counts(transcript) | {"memory_api_ms": call_ms})
@@ -354,7 +245,7 @@ class Pipeline:
 
     def _stored_log(self, claim: Claimed) -> Any:
         report = partial(self._runtime.claimed, claim.event_id, claim.epoch)
-        row = self._held(report, partial(self._store.stored_log, claim.event_id))
+        row = self._patience.hold(report, partial(self._store.stored_log, claim.event_id))
         if row is None:
             where = "S3, which this version cannot read" if claim.conversation_log_url else "no place"
             raise LogUnavailable(f"the log is in {where}")
@@ -392,7 +283,7 @@ class Pipeline:
             settings=self._settings.scoring,
         )
         write = partial(self._store.complete, claim, delta=result.change, details=details, advance=advance)
-        status = self._held(self._runtime.writing, write, keep=True)
+        status = self._patience.hold(self._runtime.writing, write, keep=True)
         fields = {
             "change": result.change,
             "turns": seen.turns,
@@ -416,7 +307,7 @@ class Pipeline:
             delay_s=delay_s,
             parked=parked,
         )
-        self._held(self._runtime.writing, write, keep=True)
+        self._patience.hold(self._runtime.writing, write, keep=True)
         retry_in_s = None if delay_s is None else round(delay_s)
         fields = {"code": failure.code.value, "details": failure.details, "retry_in_s": retry_in_s}
         log.warning("message_failed", extra=self._fields(job, claim) | fields)
@@ -444,7 +335,7 @@ class Pipeline:
         if conversation_id is not None:
             refuse = partial(self._store.refuse, conversation_id, code, reason)
             try:
-                self._held(self._runtime.writing, refuse)
+                self._patience.hold(self._runtime.writing, refuse)
             except RepositoryError:
                 conversation_id = None
         self._runtime.writing()
@@ -452,49 +343,11 @@ class Pipeline:
             self._link.dead_letter(delivery, code, reason)
         except BrokerAway as away:
             keep = partial(self._keep_reject, delivery.body, f"{code}: {reason}", delivery.message_id)
-            self._held(self._runtime.writing, keep)
+            self._patience.hold(self._runtime.writing, keep)
             log.warning("dead_queue_unavailable", extra={"reason": away.reason})
         fields = {"code": code, "reason": reason, "body_bytes": len(delivery.body)}
         log.warning("message_dead_lettered", extra=fields | {"conversation_id": conversation_id})
         return Outcome.DEAD_LETTERED
-
-    # Waiting for the database
-
-    def _held(self, report: Callable[[], None], work: Callable[[], T], *, keep: bool = False) -> T:
-        """Do `work`, again and again while the database is away, with the delivery held and heartbeats flowing.
-
-        keep: there is a result to write, which is worth writing although the broker took the delivery back.
-        Raises GiveBack when a stop is asked for, or the delivery is lost, while the database is away.
-        """
-        tries = 0
-        while True:
-            report()
-            try:
-                return work()
-            except DatabaseAway as away:
-                reason = away.reason
-            tries = self._wait_for_database(reason, tries, keep=keep)
-
-    def _wait_for_database(self, reason: str, tries: int, *, keep: bool) -> int:
-        """Wait until the database answers. It is asked while waiting: a hanging one is not the message's fault."""
-        while True:
-            tries += 1
-            self._runtime.waiting("database", reason)
-            self._link.rest(jittered(DATABASE_BACKOFF_S, tries, DATABASE_BACKOFF_MAX_S, self._rng))
-            if self._runtime.stop_requested() or (self._link.broken and not keep):
-                raise GiveBack(f"the database is away: {reason}")
-            try:
-                self._reach()
-            except DatabaseAway as away:
-                reason = away.reason
-            else:
-                return tries
-
-    def _give_back_if_over(self, why: str) -> None:
-        if self._runtime.stop_requested():
-            raise GiveBack(why)
-        if self._link.broken:
-            raise GiveBack("the broker took the delivery back")
 
     def _fields(self, job: Job, claim: Claimed | None = None) -> dict[str, Any]:
         fields: dict[str, Any] = {
@@ -510,26 +363,3 @@ def _counts(transcript: Transcript) -> dict[str, Any]:
         "empty_texts": transcript.empty,
         "unusable_items": transcript.unusable,
     }
-
-
-def _failure(error: Exception) -> Failure:  # noqa: PLR0911 (one line an error class)
-    """Turn what ended an attempt into the event's error code. Keeps nothing of the error itself."""
-    match error:
-        case MemoryApiTimeout():
-            return Failure(ErrorCode.MEMORY_API_TIMEOUT, str(error))
-        case MemoryApiError():
-            return Failure(ErrorCode.MEMORY_API_ERROR, str(error), retry_after_s=error.retry_after_s)
-        case MemoryApiRejected():
-            return Failure(ErrorCode.MEMORY_API_REJECTED, str(error))
-        case MemoryApiBadResponse():
-            return Failure(ErrorCode.MEMORY_API_BAD_RESPONSE, str(error))
-        case LogUnavailable():
-            return Failure(ErrorCode.LOG_UNAVAILABLE, error.reason)
-        case LogUnusable():
-            return Failure(ErrorCode.INVALID_MESSAGE, error.reason)
-        case RepositoryError():
-            return Failure(ErrorCode.UNEXPECTED_ERROR, error.reason, permanent=isinstance(error, BadData))
-    # The text of an unknown error may hold what a child said: the place where it arose does not
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{Path(place.filename).name}:{place.lineno}"
-    return Failure(ErrorCode.UNEXPECTED_ERROR, f"{type(error).__name__} at {where}")

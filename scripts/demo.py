@@ -20,6 +20,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from scripts.conversations import make
 from scripts.servers.directory import temporary_directory
 from scripts.servers.process import Program, ServerFailed, ServerMissing, account_of_ours, tail
 from scripts.servers.stack import Stack
@@ -259,23 +260,11 @@ def publish(environment: dict[str, str], directory: Path, big: int) -> "subproce
 
 
 def big_conversations(count: int) -> Iterator[str]:
-    """Make lines of 3 MB: two talking about dinosaurs for a very long time."""
-    robot = "Pika nghe đây, kể tiếp đi bạn ơi: con khủng long ấy có to hơn ngôi nhà không? " * 4
-    child = "To lắm luôn! It was as big as a house, and it ate the whole cake. " * 4
-    pair_bytes = len((robot + child).encode()) + 120
+    """Make lines of 3 MB, of three users."""
     for number in range(1, count + 1):
-        log: list[dict[str, object]] = []
-        for turn in range(1, 2 * (BIG_BYTES // pair_bytes) + 1):
-            speaker, text = ("pika", robot) if turn % 2 else ("user", child)
-            log.append({"speaker": speaker, "turn_id": turn, "text": text})
-        conversation = {
-            "conversation_id": f"big-{number:04}",
-            "user_id": f"user-long-{number % 3 + 1}",
-            "bot_type": "STORY",
-            "agent_tag": "dinosaur",
-            "conversation_log": log,
-        }
-        yield json.dumps(conversation, ensure_ascii=False) + "\n"
+        yield (
+            make(f"big-{number:04}", f"user-long-{number % 3 + 1}", size_bytes=BIG_BYTES).body.decode() + "\n"
+        )
 
 
 def watch(  # noqa: PLR0913 - the parts of one run

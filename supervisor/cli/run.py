@@ -11,7 +11,7 @@ from setproctitle import setproctitle
 
 from consumer import memory_api
 from consumer.child import Child
-from consumer.pipeline import Outcome
+from consumer.outcome import Outcome
 from consumer.retries import Counts, pass_once
 from consumer.runtime import Runtime
 from consumer.settings import ConsumerSettings

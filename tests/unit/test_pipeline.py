@@ -9,32 +9,18 @@ import orjson
 import pytest
 
 from consumer.memory_api import MemoryApiTimeout
-from consumer.pipeline import Outcome, Pipeline
+from consumer.outcome import Outcome
+from consumer.pipeline import Pipeline
 from consumer.ports import Delivery
 from consumer.settings import BrokerSettings, ConsumerSettings, MemoryApiSettings
 from repository.errors import BadData, DatabaseAway, Fenced, RepositoryError
-from repository.rows import Claimed, Contended, Refusal, Refused, Sighting, StoredLog
-from tests.fixtures.fakes import FakeApi, FakeClock, FakeLink, FakeRuntime, FakeStore
+from repository.rows import Claimed, Contended, Refusal, Refused, StoredLog
+from tests.fixtures.fakes import SEEN, FakeApi, FakeClock, FakeLink, FakeRuntime, FakeStore
 
 LOG = [{"speaker": "pika", "text": "hi"}, {"speaker": "user", "text": "hello"}]
 BODY = orjson.dumps({"conversation_id": "c", "user_id": "u", "agent_tag": "movie", "conversation_log": LOG})
 IDS = orjson.dumps({"conversation_id": "c", "user_id": "u"})
 CLAIM = Claimed(event_id=7, conversation_id="c", user_id="u", epoch=1, attempt=1, claimed_by="me")
-SEEN = Sighting(
-    event_id=7,
-    conversation_id="c",
-    user_id="u",
-    status="PROCESSING",
-    epoch=3,
-    claimed_by="other",
-    lease_live=True,
-    accounted=False,
-    blamed_deaths=0,
-    last_blame=None,
-    claims_since_outcome=1,
-    unexplained_takeovers=0,
-    log_durable=False,
-)
 
 
 class Bench:

@@ -3,23 +3,7 @@
 from dataclasses import replace
 
 from consumer.takeover import ACCOUNT_WAIT_S, Step, next_step
-from repository.rows import Sighting
-
-SEEN = Sighting(
-    event_id=1,
-    conversation_id="c",
-    user_id="u",
-    status="PROCESSING",
-    epoch=3,
-    claimed_by="other",
-    lease_live=True,
-    accounted=False,
-    blamed_deaths=0,
-    last_blame=None,
-    claims_since_outcome=1,
-    unexplained_takeovers=0,
-    log_durable=False,
-)
+from tests.fixtures.fakes import SEEN
 
 
 def test_the_account_is_waited_for_a_moment() -> None:

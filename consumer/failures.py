@@ -1,0 +1,32 @@
+"""What ended an attempt, as the error code of its event."""
+
+import traceback
+from pathlib import Path
+
+from consumer.disposition import ErrorCode, Failure
+from consumer.errors import LogUnavailable, LogUnusable
+from consumer.memory_api import MemoryApiBadResponse, MemoryApiError, MemoryApiRejected, MemoryApiTimeout
+from repository.errors import BadData, RepositoryError
+
+
+def failure_of(error: Exception) -> Failure:  # noqa: PLR0911 (one line an error class)
+    """Turn what ended an attempt into the event's error code. Keeps nothing of the error itself."""
+    match error:
+        case MemoryApiTimeout():
+            return Failure(ErrorCode.MEMORY_API_TIMEOUT, str(error))
+        case MemoryApiError():
+            return Failure(ErrorCode.MEMORY_API_ERROR, str(error), retry_after_s=error.retry_after_s)
+        case MemoryApiRejected():
+            return Failure(ErrorCode.MEMORY_API_REJECTED, str(error))
+        case MemoryApiBadResponse():
+            return Failure(ErrorCode.MEMORY_API_BAD_RESPONSE, str(error))
+        case LogUnavailable():
+            return Failure(ErrorCode.LOG_UNAVAILABLE, error.reason)
+        case LogUnusable():
+            return Failure(ErrorCode.INVALID_MESSAGE, error.reason)
+        case RepositoryError():
+            return Failure(ErrorCode.UNEXPECTED_ERROR, error.reason, permanent=isinstance(error, BadData))
+    # The text of an unknown error may hold what a child said: the place where it arose does not
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(place.filename).name}:{place.lineno}"
+    return Failure(ErrorCode.UNEXPECTED_ERROR, f"{type(error).__name__} at {where}")

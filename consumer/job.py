@@ -1,0 +1,48 @@
+"""A delivery on its way to its outcome."""
+
+from dataclasses import dataclass, replace
+from uuid import uuid4
+
+from consumer.message import Message
+from consumer.ports import Delivery
+from repository.rows import ClaimRequest
+
+
+@dataclass(slots=True)
+class Job:
+    """A delivery on its way through the pipeline: the only holder of its message and of its body."""
+
+    delivery: Delivery
+    message: Message
+    request: ClaimRequest
+    started: float
+    log_is_usable: bool = False
+
+    @property
+    def holds_log(self) -> bool:
+        """The message brought a log, and its body is still here."""
+        return self.request.carries_log and bool(self.delivery.body)
+
+    def log_read(self) -> None:
+        """Note that the log is usable, and forget it; the raw body stays."""
+        self.message = replace(self.message, log=None)
+        self.log_is_usable = True
+
+
+def claim_request(delivery: Delivery, message: Message, owner: str) -> ClaimRequest:
+    """Ask for the message's event. owner: who this child is, in words for an operator."""
+    return ClaimRequest(
+        conversation_id=message.conversation_id,
+        user_id=message.user_id,
+        # Unique per delivery: a claim under this name is mine, whatever became of the reply
+        claimed_by=f"{owner}:{uuid4().hex}",
+        redelivered=delivery.redelivered,
+        carries_log=message.log is not None,
+        bot_type=message.bot_type,
+        bot_id=message.bot_id,
+        bot_name=message.bot_name,
+        agent_tag=message.agent_tag,
+        conversation_log_url=message.conversation_log_url,
+        start_time=message.start_time,
+        end_time=message.end_time,
+    )

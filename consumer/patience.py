@@ -1,0 +1,63 @@
+"""Database work that outlasts an outage: the delivery is held, heartbeats flow, and nothing is marked because of it."""
+
+from collections.abc import Callable
+from random import Random
+from typing import TypeVar
+
+from consumer.backoff import jittered
+from consumer.errors import GiveBack
+from consumer.ports import Link
+from consumer.runtime import Runtime
+from repository.errors import DatabaseAway
+
+T = TypeVar("T")
+
+BACKOFF_S = 0.1
+BACKOFF_MAX_S = 10.0
+
+
+class Patience:
+    """Waits for the database on behalf of one child. reach: gets any answer from it, or raises DatabaseAway."""
+
+    def __init__(self, runtime: Runtime, link: Link, reach: Callable[[], object], rng: Random) -> None:
+        self._runtime = runtime
+        self._link = link
+        self._reach = reach
+        self._rng = rng
+
+    def hold(self, report: Callable[[], None], work: Callable[[], T], *, keep: bool = False) -> T:
+        """Do `work`, again and again while the database is away, with the delivery held and heartbeats flowing.
+
+        keep: there is a result to write, which is worth writing although the broker took the delivery back.
+        Raises GiveBack when a stop is asked for, or the delivery is lost, while the database is away.
+        """
+        tries = 0
+        while True:
+            report()
+            try:
+                return work()
+            except DatabaseAway as away:
+                reason = away.reason
+            tries = self._wait(reason, tries, keep=keep)
+
+    def _wait(self, reason: str, tries: int, *, keep: bool) -> int:
+        """Wait until the database answers. It is asked while waiting: a hanging one is not the message's fault."""
+        while True:
+            tries += 1
+            self._runtime.waiting("database", reason)
+            self._link.rest(jittered(BACKOFF_S, tries, BACKOFF_MAX_S, self._rng))
+            if self._runtime.stop_requested() or (self._link.broken and not keep):
+                raise GiveBack(f"the database is away: {reason}")
+            try:
+                self._reach()
+            except DatabaseAway as away:
+                reason = away.reason
+            else:
+                return tries
+
+    def give_back_if_over(self, why: str) -> None:
+        """Raise GiveBack when nothing should be begun any more: a stop is asked for, or the delivery is lost."""
+        if self._runtime.stop_requested():
+            raise GiveBack(why)
+        if self._link.broken:
+            raise GiveBack("the broker took the delivery back")
