@@ -170,25 +170,29 @@ class Pipeline:
     def _own(self, job: Job, claim: Claimed) -> Outcome:
         self._runtime.claimed(claim.event_id, claim.epoch)
         try:
-            return self._settle(job, claim)
+            return self._end(job, claim)
         except Fenced:
-            unwritable = ""
-        except RepositoryError as error:
-            unwritable = error.reason
-        if unwritable:
-            return self._write_plainly(job, claim, unwritable)
+            pass
         # Somebody else owns the event by now, and this delivery may hold the only copy of the log
         self._park(job, claim.event_id)
         log.warning("message_fenced", extra=self._fields(job, claim))
         return Outcome.FENCED
 
-    def _write_plainly(self, job: Job, claim: Claimed, why: str) -> Outcome:
-        """End an event whose outcome the database refuses: by the plainest write there is, else by setting it aside."""
+    def _end(self, job: Job, claim: Claimed) -> Outcome:
+        """End a claim: by its outcome; refused by the database, by the plainest write; refused again, set aside."""
         try:
-            return self._fail(job, claim, Failure(ErrorCode.UNEXPECTED_ERROR, why, permanent=True))
+            return self._settle(job, claim)
+        except Fenced:
+            raise
         except RepositoryError as error:
-            reason = error.reason
-        return self._reject(job, reason, ErrorCode.UNEXPECTED_ERROR)
+            refused = error.reason
+        try:
+            return self._fail(job, claim, Failure(ErrorCode.UNEXPECTED_ERROR, refused, permanent=True))
+        except Fenced:
+            raise
+        except RepositoryError as error:
+            refused = error.reason
+        return self._reject(job, refused, ErrorCode.UNEXPECTED_ERROR)
 
     def _settle(self, job: Job, claim: Claimed) -> Outcome:
         failure = verdict_on_claim(claim.claims_since_outcome, claim.blamed_deaths, claim.last_blame)

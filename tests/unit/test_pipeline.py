@@ -188,6 +188,14 @@ def test_an_outcome_that_can_never_be_written_sets_the_message_aside(bench: Benc
     assert bench.link.dead == [(BODY, "UNEXPECTED_ERROR")]
 
 
+def test_a_holder_that_is_fenced_in_its_plainer_write_is_only_fenced(bench: Bench) -> None:
+    """Another has the event by then: there is nothing to set aside."""
+    bench.api.answer = MemoryApiTimeout()
+    bench.store.faults["fail"] = [BadData("check constraint"), Fenced()]
+    assert bench.handle() is Outcome.FENCED
+    assert bench.link.dead == []
+
+
 def test_a_claim_that_fails_unforeseen_sets_the_message_aside(bench: Bench) -> None:
     """Rather than killing child after child."""
     bench.store.faults["claim"] = [RepositoryError("a trigger")]
