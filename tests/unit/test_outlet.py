@@ -99,7 +99,10 @@ def test_a_full_socket_takes_no_line_and_holds_nobody() -> None:
 
 def test_half_a_line_on_a_terminal_is_not_continued_by_the_next() -> None:
     """A terminal takes what fits; the rest is lost, and counts as a lost line."""
-    master, slave = pty.openpty()
+    try:
+        master, slave = pty.openpty()
+    except OSError as none:
+        pytest.skip(f"no terminals here, as in a chroot without devpts: {none}")
     os.set_blocking(master, False)
     outlet = Outlet(slave)
 
