@@ -18,11 +18,6 @@ class Job:
     started: float
     log_is_usable: bool = False
 
-    @property
-    def holds_log(self) -> bool:
-        """The message brought a log, and its body is still here."""
-        return self.request.carries_log and bool(self.delivery.body)
-
     def log_read(self) -> None:
         """Note that the log is usable, and forget it; the raw body stays."""
         self.message = replace(self.message, log=None)

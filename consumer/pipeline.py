@@ -161,7 +161,7 @@ class Pipeline:
             self._park(job, event_id)
 
     def _park(self, job: Job, event_id: int) -> None:
-        if job.holds_log:
+        if job.request.carries_log:
             parked = sources.park(job.delivery.body)
             self._patience.hold(self._runtime.writing, partial(self._store.park, event_id, parked))
 
@@ -234,8 +234,6 @@ class Pipeline:
             return self._transcribe_stored(claim)
         transcript = transcribe(job.message.log, claim.user_id, claim.conversation_id)
         job.log_read()
-        if claim.log_in_row:
-            job.delivery.body = b""
         return transcript
 
     def _transcribe_stored(self, claim: Claimed) -> Transcript:
@@ -301,7 +299,7 @@ class Pipeline:
         delay_s = retry_delay_s(failure, claim.attempt, self._settings.retry, self._rng)
         # A log that was read is better than a parked one that nobody did; one that was not may be worse
         better = job.log_is_usable or not claim.log_parked
-        keeps = job.holds_log and not claim.log_in_row and better
+        keeps = job.request.carries_log and better
         parked = sources.park(job.delivery.body) if keeps else None
         write = partial(
             self._store.fail,

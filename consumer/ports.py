@@ -9,7 +9,7 @@ from repository.rows import Claimed, ClaimRequest, Contended, Refused, Sighting,
 
 @dataclass(slots=True)
 class Delivery:
-    """One delivery in hand. `body` is dropped (empty) as soon as nothing needs it any more.
+    """One delivery in hand.
 
     content_encoded: a content_encoding is set, whichever.
     """

@@ -197,7 +197,7 @@ UPDATE conversation_events AS e
 UPDATE conversation_events AS e
    SET status = 'FAILED', error_code = %(code)s, error_details = %(details)s,
        next_attempt_at = clock_timestamp() + %(delay_s)s::float8 * interval '1 second',
-       parked_log = CASE WHEN {log_in_row} THEN e.parked_log ELSE coalesce(%(parked)b::bytea, e.parked_log) END,
+       parked_log = coalesce(%(parked)b::bytea, e.parked_log),
        {outcome}, {unclaimed}
  WHERE {mine}
 RETURNING e.id;
@@ -249,9 +249,10 @@ UPDATE conversation_events AS e
 RETURNING e.id;
 
 -- name: stored_log
--- A row's log before a parked one; an empty list in the row only when there is nothing else.
-SELECT CASE WHEN {log_in_row} THEN 'row' WHEN e.parked_log IS NOT NULL THEN 'parked' ELSE 'row' END AS kind,
-       CASE WHEN {log_in_row} THEN convert_to(e.conversation_log::text, 'UTF8')
-            WHEN e.parked_log IS NOT NULL THEN e.parked_log
+-- A parked log before the row's: it was read, and is what an earlier try worked on. An empty list in the row only when
+-- there is nothing else.
+SELECT CASE WHEN e.parked_log IS NOT NULL THEN 'parked' ELSE 'row' END AS kind,
+       CASE WHEN e.parked_log IS NOT NULL THEN e.parked_log
+            WHEN {log_in_row} THEN convert_to(e.conversation_log::text, 'UTF8')
             WHEN e.conversation_log = '[]' THEN '[]'::bytea END AS data
   FROM conversation_events AS e WHERE e.id = %(event_id)s;

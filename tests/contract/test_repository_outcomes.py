@@ -38,14 +38,22 @@ def test_a_failure_parks_the_log_of_its_message(desk: Desk) -> None:
     assert desk.events.stored_log(claim.event_id) == StoredLog("parked", b"parked")
 
 
-def test_a_log_that_is_in_the_row_is_not_parked_too(desk: Desk) -> None:
-    """The row's own log goes before a parked one, which would only lie there."""
+def test_a_log_that_is_in_the_row_is_not_parked_by_a_loser(desk: Desk) -> None:
+    """The row keeps one already."""
     desk.insert(conversation_log=LOG)
     claim = desk.claim()
-    desk.fail(claim, parked=b"parked")
     desk.events.park(claim.event_id, b"parked")
+    desk.fail(claim)
     assert desk.row()["parked_log"] is None
     assert desk.refused().log_durable
+
+
+def test_the_holders_own_log_goes_before_the_rows(desk: Desk) -> None:
+    """The holder has read its own; the row's may hold no usable item. A retry scores what the first try would have."""
+    desk.insert(conversation_log=LOG)
+    claim = desk.claim(carries_log=True)
+    desk.fail(claim, parked=b"holder's")
+    assert desk.events.stored_log(claim.event_id) == StoredLog("parked", b"holder's")
 
 
 def test_a_url_on_the_row_keeps_nothing(desk: Desk) -> None:

@@ -113,7 +113,7 @@ class Event:
 
     def park_own(self, log: bytes | None) -> None:
         """The holder ends its attempt: its own log replaces a loser's."""
-        if not self.in_row and log is not None:
+        if log is not None:
             self.parked = log
 
 
