@@ -333,9 +333,6 @@ class MemoryApi:
         ):
             return _read(response)
 
-    def close(self) -> None:
-        """Do nothing: a call leaves no connection behind."""
-
 
 def _once(payload: Iterable[bytes]) -> Generator[bytes, None, None]:
     """Hand on a payload, and let go of it when closed."""

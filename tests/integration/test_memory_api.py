@@ -307,7 +307,6 @@ def test_each_call_has_a_connection_of_its_own() -> None:
     with Peer(answer(promise)) as peer:
         calls = Calls(peer.url)
         assert [calls.extract() for _ in range(3)] == [3, 3, 3]
-        calls.api.close()
     assert peer.connections == 3
 
 
