@@ -1,5 +1,7 @@
 """Logs: both item forms become one request, and everything else is counted."""
 
+import tracemalloc
+
 import orjson
 import pytest
 
@@ -85,3 +87,23 @@ def test_a_long_log_is_given_out_in_chunks_that_are_dropped() -> None:
     assert max(map(len, chunks)) < CHUNK_BYTES + 2000
     assert list(transcript.payload) == []
     assert transcript.turns == 500
+
+
+def test_one_odd_item_does_not_cost_the_others() -> None:
+    """A log that cannot be read at once is read item by item."""
+    transcript, said = read([{"speaker": "robot", "text": "x"}, {"speaker": "user", "text": "a"}])
+    assert (said, transcript.unusable) == ([{"role": "user", "content": "a"}], 1)
+
+
+def test_a_request_is_not_held_beside_its_log() -> None:
+    """Before it is sent, a request costs a fraction of its size: its texts are still the log's."""
+    log = orjson.dumps([{"speaker": "user", "text": "é" * 5000} for _ in range(2000)])
+    tracemalloc.start()
+    try:
+        transcript = transcribe(log, "u", "c")
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert transcript.payload.length > 0.9 * len(log)
+    assert held < 0.1 * len(log)
+    assert peak < 0.2 * len(log)
