@@ -5,8 +5,16 @@ import tracemalloc
 import orjson
 import pytest
 
+from consumer import conversation
 from consumer.conversation import CHUNK_BYTES, Transcript, transcribe
 from consumer.errors import MalformedMessage
+
+
+@pytest.fixture(autouse=True, params=["at once", "frugally"])
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every promise holds for small logs and for large ones."""
+    if request.param == "frugally":
+        monkeypatch.setattr(conversation, "LARGE_BYTES", 0)
 
 
 def read(items: list[object]) -> tuple[Transcript, list[dict[str, str]]]:
