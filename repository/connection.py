@@ -14,7 +14,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote
 
 import orjson
@@ -24,7 +24,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import set_json_loads
 
 from repository.errors import BadDatabaseUrl, Busy, DatabaseAway
-from repository.failures import ends_session, translate, wording
+from repository.failures import ends_session, out_of_memory, translate, wording
 from repository.statements import Statement, load
 
 Row = dict[str, Any]
@@ -82,7 +82,7 @@ class Database:
         return time.monotonic() - self._used_at if self.is_open else 0.0
 
     def connection(self) -> Connection:
-        """Return the connection, opened if need be. Raises DatabaseAway."""
+        """Return the connection, opened if need be. Raises DatabaseAway, or MemoryError as `execute`."""
         if self._open is not None and not self._open.closed:
             if self._opened_by != os.getpid():
                 raise RuntimeError("a connection must not be used on the other side of a fork")
@@ -92,7 +92,8 @@ class Database:
             connection = self._connect()
         except psycopg.Error as error:
             # Whatever the code: nothing that goes wrong here is an event's fault
-            raise DatabaseAway(wording(error, self._secrets)) from None
+            kind = MemoryError if out_of_memory(error) else DatabaseAway
+            throw(kind(wording(error, self._secrets)))
         self._open, self._opened_by, self._used_at = connection, os.getpid(), time.monotonic()
         return connection
 
@@ -122,7 +123,8 @@ class Database:
     def execute(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> list[Row]:
         """Run one statement, which is its own transaction, and return its rows (binary format).
 
-        Raises DatabaseAway, BadData or RepositoryError. After DatabaseAway it may have been carried out or not.
+        Raises DatabaseAway, BadData, RepositoryError, or MemoryError, also where it was libpq that found no memory.
+        After DatabaseAway it may have been carried out or not.
         """
 
         def once() -> list[Row]:
@@ -162,10 +164,25 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except MemoryError:
+            self.close()
+            raise
         except (psycopg.Error, UnicodeEncodeError) as error:
             if ends_session(error) or not self.is_open:
                 self.close()
-            raise translate(error, self._secrets) from None
+            throw(translate(error, self._secrets))
+
+
+def throw(failure: Exception) -> NoReturn:
+    """Raise an error without the one it was made from, whose frames hold what was being written.
+
+    `from None` only hides that one. The caller keeps no name for the new one either: its frames would hold themselves.
+    """
+    try:
+        raise failure
+    finally:
+        failure.__context__ = None
+        del failure
 
 
 def rows(
@@ -193,7 +210,9 @@ def secrets(url: str) -> frozenset[str]:
     """
     try:
         parts = conninfo_to_dict(url)
-    except psycopg.Error:
+    except psycopg.Error as error:
+        if out_of_memory(error):
+            raise MemoryError from None
         parts = None  # its text quotes the URL
     if parts is None:
         raise BadDatabaseUrl("the database URL is not valid")

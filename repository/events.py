@@ -19,7 +19,7 @@ Theory of operation. The row in conversation_events is the truth, a message only
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, NamedTuple
 
 import orjson
@@ -27,6 +27,7 @@ import orjson
 from repository.connection import Connection, Database, Row, one, rows
 from repository.errors import BadData, DatabaseAway, Fenced
 from repository.rows import (
+    Bill,
     Claimed,
     ClaimRequest,
     Contended,
@@ -43,6 +44,7 @@ SQL = load("events")
 SETTLED = ("PROCESSED", "SKIPPED")
 RACES = 20  # rounds of a claim that finds something else each time it looks
 DETAILS_LIMIT = 2000  # characters of error_details
+LONGEST_MS = 2**31 - 1  # what processing_ms, an integer, can hold: 24 days
 
 
 class Mine(NamedTuple):
@@ -120,40 +122,55 @@ class Events:
         delta: float,
         details: Mapping[str, Any],
         advance: Callable[[UserStatus], UserStatus],
+        bill: Bill | None = None,
     ) -> UserStatus:
         """Add the conversation to its user's score, exactly once, and return the user's new status.
 
         delta: the change, no unit. details: its breakdown, kept as JSON. advance: gives the status after the change
         from the one before; pure and quick, as the user's row is locked meanwhile, and called again in a retry.
+        bill: written with the outcome, as in `fail`.
 
         A connection lost while committing raises DatabaseAway; called again, it gives the final answer.
         Raises Fenced when the claim is no longer the newest, BadData for values that cannot be stored.
         """
         if not math.isfinite(delta):
             raise BadData("the change of score is not a finite number")
-        values = mine(claim) | {
-            "user_id": claim.user_id,
-            "conversation_id": claim.conversation_id,
-            "delta": delta,
-            "details": json(details),
-        }
+        values = (
+            mine(claim)
+            | charge(bill)
+            | {
+                "user_id": claim.user_id,
+                "conversation_id": claim.conversation_id,
+                "delta": delta,
+                "details": json(details),
+            }
+        )
         return self._database.run(lambda connection: add_to_score(connection, values, advance))
 
-    def fail(
-        self, claim: Claimed, *, code: str, details: str, delay_s: float | None, parked: bytes | None
+    def fail(  # noqa: PLR0913 (an outcome is these, each with a name)
+        self,
+        claim: Claimed,
+        *,
+        code: str,
+        details: str,
+        delay_s: float | None,
+        parked: bytes | None,
+        bill: Bill | None = None,
     ) -> None:
         """End the attempt as FAILED, due again after `delay_s`, or (None) never by itself.
 
-        parked: the compressed message, kept in place of an earlier one unless the log is in the row. Raises Fenced.
+        parked: the compressed message, kept in place of an earlier one.
+        bill: written with the outcome; None leaves what an earlier one wrote. Of its own peak and that of the children
+        that died with the message in hand since the last outcome, the highest is kept. Raises Fenced.
         """
-        values = mine(claim) | failure(code, details, delay_s) | {"parked": parked}
+        values = mine(claim) | charge(bill) | failure(code, details, delay_s) | {"parked": parked}
         self._end("fail", values, lambda fate: failed_alike(fate, claim.epoch, code))
 
-    def skip(self, claim: Claimed) -> None:
-        """End the event as SKIPPED. Raises Fenced."""
+    def skip(self, claim: Claimed, *, bill: Bill | None = None) -> None:
+        """End the event as SKIPPED. bill: as in `fail`. Raises Fenced."""
         self._end(
             "skip",
-            mine(claim),
+            mine(claim) | charge(bill),
             lambda fate: fate["status"] == "SKIPPED" and fate["outcome_epoch"] == claim.epoch,
         )
 
@@ -293,6 +310,13 @@ def failed_alike(fate: Row, epoch: int, code: str) -> bool:
 
 def mine(claim: Claimed) -> dict[str, Any]:
     return Mine(claim.event_id, claim.epoch, claim.claimed_by)._asdict()
+
+
+def charge(bill: Bill | None) -> dict[str, int | None]:
+    """Make a bill storable: a wait of weeks must not be the reason that an outcome cannot be written."""
+    if bill is None:
+        return dict.fromkeys(field.name for field in fields(Bill))
+    return asdict(bill) | {"processing_ms": min(bill.processing_ms, LONGEST_MS)}
 
 
 def failure(code: str, details: str, delay_s: float | None) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """What an error of psycopg means here: decided from its SQLSTATE, and worded without a secret."""
 
+import re
+
 import psycopg
 
 from repository.errors import BadData, Busy, DatabaseAway, RepositoryError
@@ -34,13 +36,20 @@ BAD_DATA_CLASSES = {
     "22",  # data
     "23",  # constraint
 }
+# This process has no memory for libpq, OpenSSL or the resolver: there is no code for it, only these words. The server's
+# come with a code, or at connect after a severity and two spaces ("FATAL:  out of memory").
+CLIENT_MEMORY = re.compile(
+    r"^(?!.*:  ).*(out of memory|cannot allocate memory for (input|output) buffer"
+    r"|malloc failure|Memory allocation failure)",
+    re.MULTILINE,
+)
 STATEMENT_TIMEOUT = "57014"
 LOST_CLASSES = {"08", "28", "57"}
 LOST = {"25006", "25P03", "25P04"}
 
 
-def translate(error: Exception, secrets: frozenset[str] = frozenset()) -> RepositoryError:
-    """Turn an error of psycopg, or of encoding a text for it, into ours."""
+def translate(error: Exception, secrets: frozenset[str] = frozenset()) -> RepositoryError | MemoryError:
+    """Turn an error of psycopg, or of encoding a text for it, into ours; MemoryError where memory ran out here."""
     if isinstance(error, UnicodeEncodeError):
         return BadData("a text holds a lone surrogate")
     if not isinstance(error, psycopg.Error):
@@ -48,7 +57,7 @@ def translate(error: Exception, secrets: frozenset[str] = frozenset()) -> Reposi
     return meaning(error)(wording(error, secrets))
 
 
-def meaning(error: psycopg.Error) -> type[RepositoryError]:
+def meaning(error: psycopg.Error) -> type[RepositoryError] | type[MemoryError]:
     """Choose whose fault it is: another session's, the database's, the event's, or nobody foresaw it."""
     match error.sqlstate:
         case None:
@@ -62,8 +71,11 @@ def meaning(error: psycopg.Error) -> type[RepositoryError]:
     return RepositoryError
 
 
-def meaning_without_answer(error: psycopg.Error) -> type[RepositoryError]:
-    """The server said nothing: psycopg refused a value (a NUL), or the connection is gone."""
+def meaning_without_answer(error: psycopg.Error) -> type[RepositoryError] | type[MemoryError]:
+    """The server said nothing: no memory here, psycopg refused a value (a NUL), or the connection is gone."""
+    if out_of_memory(error):
+        # Not DatabaseAway: the database is there, and waiting for it would never end
+        return MemoryError
     if isinstance(error, psycopg.DataError):
         return BadData
     return (
@@ -73,11 +85,18 @@ def meaning_without_answer(error: psycopg.Error) -> type[RepositoryError]:
     )
 
 
+def out_of_memory(error: psycopg.Error) -> bool:
+    """Say whether memory ran out in this process, not in the server."""
+    return error.sqlstate is None and CLIENT_MEMORY.search(str(error)) is not None
+
+
 def ends_session(error: Exception) -> bool:
     """Say whether the connection is of no more use, should it seem open: another may reach a better server."""
-    code = error.sqlstate if isinstance(error, psycopg.Error) else ""
+    if not isinstance(error, psycopg.Error):
+        return False
+    code = error.sqlstate
     if code is None:
-        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+        return meaning_without_answer(error) in {DatabaseAway, MemoryError}
     return code in LOST or (code[:2] in LOST_CLASSES and code != STATEMENT_TIMEOUT)
 
 

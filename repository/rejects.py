@@ -1,6 +1,12 @@
 """Bodies that belong into the dead-letter queue, kept here while it cannot be written."""
 
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import Any
+from uuid import uuid4
+
 from repository.connection import Database
+from repository.errors import DatabaseAway
 from repository.events import plain
 from repository.statements import load
 
@@ -9,12 +15,29 @@ SQL = load("rejects")
 
 def keep(database: Database, body: bytes, reason: str, message_id: str | None) -> None:
     """Keep a body, once however often it comes; the hits are counted. Raises DatabaseAway."""
-    database.execute(
-        SQL["keep"],
-        {
-            "body": body,
-            "reason": plain(reason),
-            "message_id": None if message_id is None else plain(message_id),
-            "bytes": len(body),
-        },
-    )
+    database.execute(SQL["keep"], {"body": body, "bytes": len(body)} | label(reason, message_id))
+
+
+def keep_parts(database: Database, parts: Iterable[bytes], reason: str, message_id: str | None) -> None:
+    """Keep a body that is too large to be held in memory, given as its parts in order; else as `keep`.
+
+    Each part is committed by itself, and they count for nothing until the last statement makes them one body. After
+    DatabaseAway, or a death on the way, call again with the parts from the first on; what the unfinished call left is
+    removed by one of hours later. A call must not take longer than an hour, or it is unfinished too.
+    """
+    database.execute(SQL["forget_unfinished"])
+    whole, digest, size = uuid4(), sha256(), 0
+    for number, part in enumerate(parts):
+        database.execute(SQL["keep_part"], {"whole": whole, "part": number, "body": part})
+        digest.update(part)
+        size += len(part)
+    body = {"whole": whole, "sha256": digest.digest(), "bytes": size}
+    if not database.execute(SQL["keep_whole"], body | label(reason, message_id)):
+        raise DatabaseAway("parts of a refused body are gone again")
+
+
+def label(reason: str, message_id: str | None) -> dict[str, Any]:
+    return {
+        "reason": plain(reason),
+        "message_id": None if message_id is None else plain(message_id),
+    }

@@ -54,6 +54,20 @@ class Claimed:
     last_blame: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bill:
+    """What one message cost the child that worked on it.
+
+    body_bytes: of the message's body, or of the stored log that was worked on when the message carried none.
+    peak_rss_bytes: the highest resident size of the child while it had this message in hand, its idle size included.
+    processing_ms: milliseconds from the receipt of the message to the write of its outcome.
+    """
+
+    body_bytes: int
+    peak_rss_bytes: int
+    processing_ms: int
+
+
 class Refusal(Enum):
     """Why an event cannot be had."""
 

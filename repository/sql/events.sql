@@ -54,6 +54,16 @@ claimed_by = NULL, lease_until = NULL, updated_at = clock_timestamp()
 -- A count since the last outcome starts again.
 outcome_epoch = e.claim_epoch, unexplained_takeovers = 0, publish_count = 0
 
+-- fragment: bill
+-- What the message cost, as its holder says; without a bill the columns stay. Whoever settles a message that killed its
+-- children never grew: the heaviest of them counts.
+body_bytes = coalesce(%(body_bytes)s::bigint, e.body_bytes),
+peak_rss_bytes = CASE WHEN %(peak_rss_bytes)s::bigint IS NULL THEN e.peak_rss_bytes
+                      ELSE greatest(%(peak_rss_bytes)s::bigint,
+                                    (SELECT max(d.rss_bytes) FROM child_deaths AS d
+                                      WHERE d.event_id = e.id AND d.claim_epoch > e.outcome_epoch)) END,
+processing_ms = coalesce(%(processing_ms)s::integer, e.processing_ms)
+
 -- fragment: claimed
 e.id AS event_id, e.conversation_id, e.user_id, e.claim_epoch AS epoch, e.attempt_count AS attempt, e.claimed_by,
 e.bot_type, e.agent_tag, nullif(e.conversation_log_url, '') AS conversation_log_url, {log_in_row} AS log_in_row,
@@ -188,7 +198,7 @@ VALUES (%(event_id)s, %(conversation_id)s, %(user_id)s, %(seq)s, %(delta)s, %(be
 UPDATE conversation_events AS e
    SET status = 'PROCESSED', processed_at = clock_timestamp(), friendship_score_change = %(delta)s,
        new_friendship_level = %(level)s, score_calculation_details = %(details)s::jsonb, error_code = NULL,
-       error_details = NULL, next_attempt_at = NULL, parked_log = NULL, {outcome}, {unclaimed}
+       error_details = NULL, next_attempt_at = NULL, parked_log = NULL, {bill}, {outcome}, {unclaimed}
  WHERE {mine};
 
 -- name: fail
@@ -198,14 +208,14 @@ UPDATE conversation_events AS e
    SET status = 'FAILED', error_code = %(code)s, error_details = %(details)s,
        next_attempt_at = clock_timestamp() + %(delay_s)s::float8 * interval '1 second',
        parked_log = coalesce(%(parked)b::bytea, e.parked_log),
-       {outcome}, {unclaimed}
+       {bill}, {outcome}, {unclaimed}
  WHERE {mine}
 RETURNING e.id;
 
 -- name: skip
 UPDATE conversation_events AS e
    SET status = 'SKIPPED', processed_at = clock_timestamp(), error_code = NULL, error_details = NULL,
-       next_attempt_at = NULL, parked_log = NULL, {outcome}, {unclaimed}
+       next_attempt_at = NULL, parked_log = NULL, {bill}, {outcome}, {unclaimed}
  WHERE {mine}
 RETURNING e.id;
 

@@ -1,6 +1,36 @@
+-- fragment: once
+-- A body that is kept already is only counted.
+ON CONFLICT (body_sha256) DO UPDATE
+   SET hits = r.hits + 1, last_seen = clock_timestamp(), reason = excluded.reason,
+       message_id = coalesce(excluded.message_id, r.message_id)
+
 -- name: keep
 INSERT INTO rejected_messages AS r (body_sha256, body, reason, message_id, bytes)
 VALUES (sha256(%(body)b::bytea), %(body)b::bytea, %(reason)s, %(message_id)s, %(bytes)s)
-ON CONFLICT (body_sha256) DO UPDATE
-   SET hits = r.hits + 1, last_seen = clock_timestamp(), reason = excluded.reason,
-       message_id = coalesce(excluded.message_id, r.message_id);
+{once};
+
+-- name: forget_unfinished
+-- Parts of calls that never came to their end. Twice the time after which `keep_whole` takes none of them any more.
+DELETE FROM rejected_parts AS p
+ WHERE p.kept_at < clock_timestamp() - interval '2 hours'
+   AND NOT EXISTS (SELECT FROM rejected_messages AS r WHERE r.whole = p.whole);
+
+-- name: keep_part
+INSERT INTO rejected_parts (whole, part, body) VALUES (%(whole)s, %(part)s, %(body)b::bytea);
+
+-- name: keep_whole
+-- Make the parts one body, if they are all there: a failover may have lost some, and those of long ago may be going.
+-- Parts of a body that is kept already are not needed.
+WITH complete AS (
+    SELECT FROM rejected_parts AS p WHERE p.whole = %(whole)s
+    HAVING coalesce(sum(octet_length(p.body)), 0) = %(bytes)s::bigint
+       AND coalesce(min(p.kept_at) > clock_timestamp() - interval '1 hour', true)),
+kept AS (
+    INSERT INTO rejected_messages AS r (body_sha256, whole, reason, message_id, bytes)
+    SELECT %(sha256)b::bytea, %(whole)s::uuid, %(reason)s::text, %(message_id)s::text, %(bytes)s::bigint FROM complete
+    {once}
+    RETURNING r.whole),
+spare AS (
+    DELETE FROM rejected_parts AS p USING kept
+     WHERE p.whole = %(whole)s::uuid AND kept.whole IS DISTINCT FROM p.whole)
+SELECT TRUE AS kept FROM kept;
