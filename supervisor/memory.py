@@ -8,6 +8,8 @@ from pathlib import Path
 
 import psutil
 
+from supervisor import container
+
 PAGE = os.sysconf("SC_PAGE_SIZE")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 THRESHOLD_BYTES = 128 * 1024
@@ -83,8 +85,9 @@ class OomKills:
     and no later death is charged with it.
     """
 
-    def __init__(self, cgroup: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> None:
-        self._path = _counter(cgroup, root)
+    def __init__(self, cgroup: Path = container.PROC_CGROUP, root: Path = container.CGROUP_ROOT) -> None:
+        counting = (group for group in container.groups(cgroup, root) if group.oom_kills is not None)
+        self._group = next(counting, None)
         self._seen = self._count()
         self._looked_at = 0.0
         self._rises: list[tuple[float, int]] = []
@@ -115,40 +118,4 @@ class OomKills:
         self._rises = [(at, kills) for at, kills in self._rises if now - at <= OOM_FRESH_S]
 
     def _count(self) -> int:
-        if self._path is not None:
-            with contextlib.suppress(OSError, ValueError):
-                for line in self._path.read_text().splitlines():
-                    name, _, value = line.partition(" ")
-                    if name == "oom_kill":
-                        return int(value)
-        return 0
-
-
-def _counter(cgroup: Path, root: Path) -> Path | None:
-    """Find the file with the counter nearest above us. A container sees its own group as the root of the tree."""
-    try:
-        lines = cgroup.read_text().splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        _, controllers, name = line.split(":", 2)
-        if controllers == "memory":
-            top, file = root / "memory", "memory.oom_control"
-        elif not controllers:
-            top, file = root, "memory.events"
-        else:
-            continue
-        place = top / name.lstrip("/")
-        for directory in (place, *place.parents):
-            if _has_counter(directory / file):
-                return directory / file
-            if directory == top:
-                break
-    return None
-
-
-def _has_counter(path: Path) -> bool:
-    try:
-        return "oom_kill " in path.read_text()
-    except OSError:
-        return False
+        return (self._group.oom_kills if self._group else None) or 0
