@@ -20,6 +20,8 @@ class SupervisorSettings:
     retry_every_s: pause between two retry errands; 0 is never.
     schema_wait_s: how long children may wait for `migrate` before the supervisor gives up.
     children_max: TTIN adds no child beyond it; 0 leaves it to the board's spare slots.
+    room_for_successor: one more idle child fits beside all others, so a successor may start before its predecessor ends.
+    container_limit_bytes: the memory limit around us; 0 is none known.
     """
 
     children: int
@@ -33,3 +35,5 @@ class SupervisorSettings:
     retry_every_s: float
     schema_wait_s: float = 60.0
     children_max: int = 0
+    room_for_successor: bool = True
+    container_limit_bytes: int = 0
