@@ -13,7 +13,7 @@ from repository.statements import load
 SQL = load("rejects")
 
 
-def keep(database: Database, body: bytes, reason: str, message_id: str | None) -> None:
+def keep(database: Database, body: bytes | bytearray, reason: str, message_id: str | None) -> None:
     """Keep a body, once however often it comes; the hits are counted. Raises DatabaseAway."""
     database.execute(SQL["keep"], {"body": body, "bytes": len(body)} | label(reason, message_id))
 

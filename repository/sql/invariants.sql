@@ -149,6 +149,14 @@ SELECT 'event ' || e.id || ' is ' || e.status FROM conversation_events AS e
  WHERE e.status NOT IN ('PENDING', 'PROCESSING', 'PROCESSED', 'FAILED', 'SKIPPED')
  ORDER BY e.id;
 
+-- name: rejected_body_in_pieces
+-- severity: breach
+-- A refused body that was kept in parts is not all there any more: somebody deleted some of them.
+SELECT 'body ' || encode(r.body_sha256, 'hex') FROM rejected_messages AS r
+ WHERE r.whole IS NOT NULL
+   AND r.bytes <> (SELECT coalesce(sum(octet_length(p.body)), 0) FROM rejected_parts AS p WHERE p.whole = r.whole)
+ ORDER BY r.body_sha256;
+
 -- name: idle_in_transaction
 -- severity: breach
 -- A session of ours holds a transaction open and does nothing in it.

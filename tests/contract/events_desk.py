@@ -1,7 +1,7 @@
 """Short ways for a test to make an event, hurry it along and look at it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
@@ -9,11 +9,16 @@ from typing import Any
 from repository.connection import Database, Row
 from repository.deaths import Account, record
 from repository.events import Events
-from repository.rows import Claimed, ClaimRequest, Contended, Refused, Sighting, UserStatus
+from repository.rows import Bill, Claimed, ClaimRequest, Contended, Refused, Sighting, UserStatus
 
 NUMBERS = count(1)
 ACCOUNT_CAUSE = "rss_hard"
 LARGE_OBJECT = f'{{"items": "{"x" * 5000}"}}'  # JSON, and no list
+
+
+DEATH_RSS = 300 << 20  # what a child held when it died
+LIGHT = Bill(body_bytes=3 << 20, peak_rss_bytes=DEATH_RSS - 1, processing_ms=250)
+HEAVY = Bill(body_bytes=60 << 20, peak_rss_bytes=DEATH_RSS + 1, processing_ms=2500)
 
 
 def request(conversation: str = "talk", **changes: Any) -> ClaimRequest:
@@ -47,6 +52,9 @@ class Desk:
     def row(self, conversation: str = "talk") -> Row:
         (found,) = self.run("SELECT * FROM conversation_events WHERE conversation_id = %s", conversation)
         return found
+
+    def bill(self, conversation: str = "talk") -> Bill | None:
+        return bill_of(self.row(conversation))
 
     def user(self, user: str = "lan") -> Row:
         (found,) = self.run("SELECT * FROM friendship_status WHERE user_id = %s", user)
@@ -100,8 +108,10 @@ class Desk:
         assert isinstance(answer, Contended), answer
         return answer.sighting
 
-    def complete(self, claim: Claimed, delta: float = 10.0) -> UserStatus:
-        return self.events.complete(claim, delta=delta, details={"turns": 2}, advance=adding(delta))
+    def complete(self, claim: Claimed, delta: float = 10.0, bill: Bill | None = None) -> UserStatus:
+        return self.events.complete(
+            claim, delta=delta, details={"turns": 2}, advance=adding(delta), bill=bill
+        )
 
     def fail(
         self,
@@ -109,12 +119,19 @@ class Desk:
         code: str = "MEMORY_API_TIMEOUT",
         delay_s: float | None = 3600.0,
         parked: bytes | None = None,
+        bill: Bill | None = None,
     ) -> None:
-        self.events.fail(claim, code=code, details="why", delay_s=delay_s, parked=parked)
+        self.events.fail(claim, code=code, details="why", delay_s=delay_s, parked=parked, bill=bill)
 
     def account(self, claim: Claimed, *, blamed: bool, known: bool = True) -> int:
         """Write the account of a holder's death; known: it had read the reply to its claim."""
         return record(self.database, [death(claim, blamed=blamed, known=known)])
+
+
+def bill_of(row: Row) -> Bill | None:
+    """Read the bill off an event's row; None while there is none."""
+    figures = {field.name: row[field.name] for field in fields(Bill)}
+    return None if set(figures.values()) == {None} else Bill(**figures)
 
 
 def death(claim: Claimed, *, blamed: bool, known: bool = True) -> Account:
@@ -129,5 +146,5 @@ def death(claim: Claimed, *, blamed: bool, known: bool = True) -> Account:
         host="here",
         slot=0,
         pid=4711,
-        rss_bytes=300 << 20,
+        rss_bytes=DEATH_RSS,
     )

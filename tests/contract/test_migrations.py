@@ -14,9 +14,10 @@ from repository.errors import BadDatabaseUrl, DatabaseAway, RepositoryError, Sch
 from repository.events import Events
 from repository.invariants import check
 from repository.migrations import HISTORY, LATEST, migrate, require, schema_version
+from repository.rejects import keep, keep_parts
 from repository.retries import due
 from tests.contract.conftest import LEASE_S
-from tests.contract.events_desk import Desk
+from tests.contract.events_desk import LIGHT, Desk
 
 NAMES = [step.name for step in HISTORY]
 
@@ -95,7 +96,8 @@ def assert_it_works(desk: Desk) -> None:
     assert (bare["status"], bare["attempt_count"]) == ("PENDING", 0)
     assert bare["next_attempt_at"] is not None
     before = desk.run("SELECT friendship_score::float8 AS s FROM friendship_status WHERE user_id = 'lan'")
-    desk.complete(desk.claim("my bare"), 10.0)
+    desk.complete(desk.claim("my bare"), 10.0, LIGHT)
+    assert desk.bill("my bare") == LIGHT
     after = desk.run("SELECT friendship_score::float8 AS s FROM friendship_status WHERE user_id = 'lan'")
     assert after[0]["s"] == (before[0]["s"] if before else 0) + 10.0
     desk.complete(desk.claim("my fresh", user_id="a new user", agent_tag="movie"), 0.5)
@@ -105,6 +107,7 @@ def assert_it_works(desk: Desk) -> None:
     desk.fail(desk.claim("my later"), code="MEMORY_API_BAD_RESPONSE", delay_s=0.0)
     assert [each.conversation_id for each in due(desk.database) if each.kind == "failed"] == ["my later"]
     desk.events.release(desk.claim("my given back"))
+    keep_parts(desk.database, [b"too ", b"large"], "MESSAGE_TOO_LARGE", None)
     assert check(desk.database) == []
 
 
@@ -338,18 +341,56 @@ def test_the_longest_key_in_two_rows_leaves_room_for_the_remedy(database_url: st
         migrate(database_url)
 
 
+def test_version_five_gets_its_bills_and_keeps_its_rows(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No default, so no row says that it cost nothing; and no table is rewritten, however many there are."""
+    with monkeypatch.context() as before:
+        before.setattr(migrations, "HISTORY", HISTORY[:5])
+        assert migrate(database_url) == NAMES[:5]
+    with opened(database_url) as desk:
+        desk.run(
+            "INSERT INTO conversation_events (conversation_id, user_id, status, next_attempt_at)"
+            " SELECT 'talk-' || n, 'lan', 'FAILED', NULL FROM generate_series(1, 1000) AS n"
+        )
+        keep(desk.database, b"refused", "INVALID_MESSAGE", "talk")
+        rows = "SELECT * FROM conversation_events ORDER BY id"
+        old, files = desk.run(rows), file_nodes(desk)
+        assert (schema_version(desk.database), LATEST) == (5, 6)
+        assert migrate(database_url) == ["0006_bill_and_parts"]
+        none = {"body_bytes": None, "peak_rss_bytes": None, "processing_ms": None}
+        assert desk.run(rows) == [row | none for row in old]
+        after = file_nodes(desk)
+        assert {name: after[name] for name in files} == files
+        assert desk.run("SELECT body, whole FROM rejected_messages") == [{"body": b"refused", "whole": None}]
+        added = [column for column in columns(desk) if column["column_name"] in none]
+        assert [
+            (column["data_type"], column["is_nullable"], column["column_default"]) for column in added
+        ] == [
+            ("bigint", "YES", None),
+            ("bigint", "YES", None),
+            ("integer", "YES", None),
+        ]
+        assert_it_works(desk)
+
+
+def file_nodes(desk: Desk) -> dict[str, int]:
+    """Give the file of each table and index: another one after a rewrite."""
+    found = desk.run(
+        "SELECT relname, relfilenode FROM pg_class WHERE relkind IN ('r', 'i') AND relnamespace ="
+        " 'public'::regnamespace"
+    )
+    return {row["relname"]: row["relfilenode"] for row in found}
+
+
 @pytest.mark.parametrize("tables", [OLDER, STRICT], ids=["older", "strict"])
 def test_no_table_is_rewritten_for_new_columns(database_url: str, tables: str) -> None:
     """A rewrite, or an index built anew, would hold the strongest lock for as long as the table is large."""
     prepare(database_url, tables)
-    where = (
-        "SELECT relname, relfilenode FROM pg_class WHERE relkind IN ('r', 'i') AND relnamespace ="
-        " 'public'::regnamespace ORDER BY 1"
-    )
     with opened(database_url) as desk:
-        before = {row["relname"]: row["relfilenode"] for row in desk.run(where)}
+        before = file_nodes(desk)
         migrate(database_url)
-        after = {row["relname"]: row["relfilenode"] for row in desk.run(where)}
+        after = file_nodes(desk)
         assert {name: after[name] for name in before} == before
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from repository.connection import Database
 from repository.invariants import SQL, Finding, check
+from repository.rejects import keep_parts
 from tests.contract.events_desk import Desk, request
 
 
@@ -55,6 +56,7 @@ BREAKS = {
     " FROM conversation_events, generate_series(1, 3) AS n WHERE conversation_id = 'claimed'",
     "attempts_negative": "UPDATE conversation_events SET attempt_count = -1 WHERE conversation_id = 'claimed'",
     "parked_on_settled": "UPDATE conversation_events SET parked_log = 'x' WHERE conversation_id = 'done'",
+    "rejected_body_in_pieces": "DELETE FROM rejected_parts WHERE part = 1",
     "unknown_status": "ALTER TABLE conversation_events DROP CONSTRAINT conversation_events_known_status;"
     "UPDATE conversation_events SET status = 'CANCELLED' WHERE conversation_id = 'waits'",
 }
@@ -66,6 +68,7 @@ def busy(desk: Desk) -> Desk:
         desk.complete(desk.claim(conversation))
     desk.claim("claimed")
     desk.insert("waits")
+    keep_parts(desk.database, [b"to", b"o l", b"arge"], "MESSAGE_TOO_LARGE", None)
     assert names(desk) == []
     return desk
 

@@ -9,7 +9,8 @@ step the whole database is compared with it:
    and only if it is;
 3. no PENDING row is without a time;
 4. where a message that carried a log was acknowledged, the row is settled or the log is durable;
-5. the questions of `check --invariants` find nothing.
+5. the bill is that of the last outcome that brought one, with the heaviest child that had the message in hand for it;
+6. the questions of `check --invariants` find nothing.
 """
 
 from dataclasses import dataclass, field, replace
@@ -36,8 +37,8 @@ from repository.errors import Fenced
 from repository.events import Events
 from repository.invariants import check
 from repository.retries import Due, due
-from repository.rows import Claimed, ClaimRequest, Contended, Refusal, Refused, Sighting, UserStatus
-from tests.contract.events_desk import Desk, adding, death, request
+from repository.rows import Bill, Claimed, ClaimRequest, Contended, Refusal, Refused, Sighting, UserStatus
+from tests.contract.events_desk import DEATH_RSS, HEAVY, LIGHT, Desk, adding, bill_of, death, request
 
 USERS = [
     "lan",
@@ -56,6 +57,7 @@ places = st.integers(min_value=0, max_value=len(USERS) - 1)
 deltas = st.sampled_from([0.0, 0.5, 3.0, 17.25])
 # Seconds until an event is due again: now, not now, never
 delays = st.sampled_from([0.0, 3600.0, None])
+bills = st.sampled_from([LIGHT, HEAVY, None])
 
 
 @dataclass
@@ -80,6 +82,7 @@ class Event:
     deaths: dict[int, bool] = field(default_factory=dict)
     owners: dict[int, str] = field(default_factory=dict)
     acked_with_log: bool = False
+    bill: Bill | None = None
 
     @property
     def durable(self) -> bool:
@@ -102,7 +105,10 @@ class Event:
     def unclaimed(self, status: str) -> None:
         self.status, self.owner, self.lease_live = status, None, True
 
-    def outcome(self, status: str) -> None:
+    def outcome(self, status: str, bill: Bill | None = None) -> None:
+        if bill is not None:
+            died = [DEATH_RSS for epoch in self.deaths if epoch > self.outcome_epoch]
+            self.bill = replace(bill, peak_rss_bytes=max(bill.peak_rss_bytes, *died, 0))
         self.unclaimed(status)
         self.outcome_epoch, self.unexplained, self.published = self.epoch, 0, 0
 
@@ -366,14 +372,14 @@ class EventMachine(RuleBasedStateMachine):
             self.park(hand.actor, hand.claim.conversation_id, hand.claim.event_id)
             event.acked_with_log = True
 
-    @rule(hand=hands, delta=deltas)
-    def complete(self, hand: Hand, delta: float) -> None:
+    @rule(hand=hands, delta=deltas, bill=bills)
+    def complete(self, hand: Hand, delta: float, bill: Bill | None) -> None:
         conversation = hand.claim.conversation_id
         event, known = self.model[conversation], self.holds(hand)
         own = event.status == "PROCESSED" and event.outcome_epoch == hand.claim.epoch
         try:
             status = self.actors[hand.actor].complete(
-                hand.claim, delta=delta, details={"change": delta}, advance=adding(delta)
+                hand.claim, delta=delta, details={"change": delta}, advance=adding(delta), bill=bill
             )
         except Fenced:
             assert known is None
@@ -383,21 +389,21 @@ class EventMachine(RuleBasedStateMachine):
         assert isinstance(status, UserStatus)
         assert known is not None or own
         if known is not None:
-            event.outcome("PROCESSED")
+            event.outcome("PROCESSED", bill)
             event.code, event.due, event.parked, event.change = None, None, None, delta
             assert conversation not in self.ledger
             self.ledger[conversation] = delta
             assert status.score == self.score(event.user)
         event.acked_with_log |= hand.request.carries_log
 
-    @rule(hand=hands, code=st.sampled_from(CODES), delay_s=delays)
-    def fail(self, hand: Hand, code: str, delay_s: float | None) -> None:
+    @rule(hand=hands, code=st.sampled_from(CODES), delay_s=delays, bill=bills)
+    def fail(self, hand: Hand, code: str, delay_s: float | None, bill: Bill | None) -> None:
         event, known = self.model[hand.claim.conversation_id], self.holds(hand)
         epoch = hand.claim.epoch
         alike = (event.status, event.epoch, event.outcome_epoch, event.code) == ("FAILED", epoch, epoch, code)
         try:
             self.actors[hand.actor].fail(
-                hand.claim, code=code, details="why", delay_s=delay_s, parked=hand.log
+                hand.claim, code=code, details="why", delay_s=delay_s, parked=hand.log, bill=bill
             )
         except Fenced:
             assert known is None
@@ -407,16 +413,16 @@ class EventMachine(RuleBasedStateMachine):
         assert known is not None or alike
         if known is not None:
             event.park_own(hand.log)
-            event.outcome("FAILED")
+            event.outcome("FAILED", bill)
             event.code, event.due = code, due_after(delay_s)
         event.acked_with_log |= hand.request.carries_log and known is not None
 
-    @rule(hand=hands)
-    def skip(self, hand: Hand) -> None:
+    @rule(hand=hands, bill=bills)
+    def skip(self, hand: Hand, bill: Bill | None) -> None:
         event, known = self.model[hand.claim.conversation_id], self.holds(hand)
         own = event.status == "SKIPPED" and event.outcome_epoch == hand.claim.epoch
         try:
-            self.actors[hand.actor].skip(hand.claim)
+            self.actors[hand.actor].skip(hand.claim, bill=bill)
         except Fenced:
             assert known is None
             assert not own
@@ -424,7 +430,7 @@ class EventMachine(RuleBasedStateMachine):
             return
         assert known is not None or own
         if known is not None:
-            event.outcome("SKIPPED")
+            event.outcome("SKIPPED", bill)
             event.code, event.due, event.parked = None, None, None
 
     @rule(hand=hands)
@@ -567,6 +573,7 @@ class EventMachine(RuleBasedStateMachine):
             assert (row["error_code"], row["parked_log"]) == (event.code, event.parked)
             assert row["unexplained_takeovers"] == event.unexplained
             assert row["friendship_score_change"] == event.change
+            assert bill_of(row) == event.bill
             assert (row["in_row"], row["conversation_log_url"] is not None) == (event.in_row, event.url)
             if event.status in {"PENDING", "FAILED"}:
                 assert row["due"] == event.due
