@@ -103,13 +103,19 @@ def test_the_heaviest_child_is_shown(desk: Desk, code: str, blamed: bool, own: i
 
 
 def test_deaths_before_the_last_outcome_are_paid_for(desk: Desk) -> None:
-    """They stood on the bill of that outcome; and another event's never count."""
-    desk.account(desk.claim("other"), blamed=True)
+    """They stood on the bill of that outcome."""
     first = desk.claim()
     desk.account(first, blamed=True)
     desk.fail(first, delay_s=0.0, bill=LIGHT)
     assert desk.bill() == replace(LIGHT, peak_rss_bytes=DEATH_RSS)
     desk.becomes_due()
+    desk.complete(desk.claim(), bill=LIGHT)
+    assert desk.bill() == LIGHT
+
+
+def test_another_events_deaths_are_not_paid_for(desk: Desk) -> None:
+    """Not even those of the same user's conversations."""
+    desk.account(desk.claim("other"), blamed=True)
     desk.complete(desk.claim(), bill=LIGHT)
     assert desk.bill() == LIGHT
 
