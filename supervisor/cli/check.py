@@ -75,22 +75,27 @@ def _findings(
     for warning in given.warnings:
         yield Finding(Verdict.WARN, "configuration", warning)
     if not only_database:
-        yield _memory(given)
+        yield from _memory(given)
         yield _broker(given.consumer.broker)
     yield from _database(given.consumer.database_url, with_invariants)
     if with_memory_api:
         yield _memory_api(given.consumer.memory_api.url)
 
 
-def _memory(given: Settings) -> Finding:
-    limits = given.supervisor
-    problem = arithmetic.receiving_problem(given.consumer.max_message_bytes, limits.rss_hard_bytes)
-    if problem:
+def _memory(given: Settings) -> Iterator[Finding]:
+    outlook = arithmetic.examine(given, arithmetic.here())
+    for problem in outlook.problems:
         verdict = Verdict.WARN if given.allow_overcommit else Verdict.FAIL
-        return Finding(verdict, "memory", problem, "raise --rss-mb or lower --max-message-mb")
-    each = f"{limits.rss_budget_bytes / MIB:g} MB each, {limits.rss_hard_bytes / MIB:g} MB hard"
-    largest = f"messages of up to {given.consumer.max_message_bytes / MIB:g} MB can be received"
-    return Finding(Verdict.OK, "memory", f"{limits.children} children of {each}; {largest}")
+        yield Finding(verdict, "memory", problem.seen, problem.remedy)
+    for warning in outlook.warnings:
+        yield Finding(Verdict.WARN, "memory", warning.seen, warning.remedy)
+    if not outlook.problems:
+        limits = given.supervisor
+        each = f"{limits.rss_budget_bytes / MIB:g} MB each, {limits.rss_hard_bytes / MIB:g} MB hard"
+        largest = f"messages of up to {given.consumer.max_message_bytes / MIB:g} MB can be received"
+        yield Finding(Verdict.OK, "memory", f"{limits.children} children of {each}; {largest}")
+    if outlook.balance.fits:
+        yield Finding(Verdict.OK, "memory sum", outlook.text)
 
 
 def _broker(broker: BrokerSettings) -> Finding:

@@ -60,7 +60,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "rss_mb", "--rss-mb", "FRIENDSHIP_RSS_MB", "300", "MB",
-        CHILDREN, "RSS budget of one child: over it after a message, it is replaced, one at a time.",
+        CHILDREN, "RSS budget of one child, at least twice an idle one: over it after a message, it is "
+        "replaced, one at a time.",
     ),
     Option(
         "rss_hard_mb", "--rss-hard-mb", "FRIENDSHIP_RSS_HARD_MB", "", "MB",

@@ -14,15 +14,17 @@ from consumer.child import Child
 from consumer.outcome import Outcome
 from consumer.retries import Counts, pass_once
 from consumer.runtime import Runtime
-from consumer.settings import ConsumerSettings
+from consumer.settings import MIB, ConsumerSettings
 from repository import deaths
 from repository.connection import Database
 from supervisor import loop
 from supervisor.cli import arithmetic
 from supervisor.cli.given import options, settings, start_logs
 from supervisor.cli.help import SectionedCommand
+from supervisor.cli.settings import Settings
 from supervisor.errors import InvalidSettings
 from supervisor.events import Death
+from supervisor.limits import SupervisorSettings
 
 log = logging.getLogger("friendship.cli")
 
@@ -92,10 +94,29 @@ def run(context: click.Context) -> None:
     )
     # Built once, before the fork: every child shares its pages
     programs = Programs(given.consumer, memory_api.prepare())
-    problem = arithmetic.receiving_problem(given.consumer.max_message_bytes, given.supervisor.rss_hard_bytes)
-    if problem and not given.allow_overcommit:
-        raise InvalidSettings([problem])
-    if problem:
-        log.warning("overcommitted", extra={"text": problem})
+    limits = _memory(given)
     outcomes = [outcome.value for outcome in Outcome if outcome is not Outcome.RETURNED]
-    sys.exit(loop.run(given.supervisor, programs, outcomes=outcomes))
+    sys.exit(loop.run(limits, programs, outcomes=outcomes))
+
+
+def _memory(given: Settings) -> SupervisorSettings:
+    """Do the memory sums, tell them, and return the limits of the run. Raises InvalidSettings when they say no."""
+    outlook = arithmetic.examine(given, arithmetic.here())
+    if outlook.problems and not given.allow_overcommit:
+        raise InvalidSettings([f"{problem}; or --allow-overcommit" for problem in outlook.problems])
+    limits = outlook.bounded(given.supervisor)
+    log.info(
+        "memory_sum",
+        extra={
+            "needed_mb": outlook.balance.demand.total_bytes // MIB,
+            "limit_mb": limits.container_limit_bytes // MIB or None,
+            "children_max": limits.children_max or None,
+            "room_for_successor": limits.room_for_successor,
+            "text": outlook.text,
+        },
+    )
+    for problem in outlook.problems:
+        log.warning("overcommitted", extra={"text": str(problem)})
+    for warning in outlook.warnings:
+        log.warning("memory_warning", extra={"text": str(warning)})
+    return limits

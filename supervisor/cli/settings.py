@@ -49,12 +49,16 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings, checked. warnings: sentences for the person who starts the program."""
+    """All settings, checked. warnings: sentences for the person who starts the program.
+
+    hard_given: the hard budget was given, and does not follow from the soft one.
+    """
 
     supervisor: SupervisorSettings
     consumer: ConsumerSettings
     logs: LogSettings
     allow_overcommit: bool
+    hard_given: bool
     warnings: tuple[str, ...]
 
 
@@ -81,7 +85,14 @@ def read(given: Mapping[str, str], environ: Mapping[str, str], sections: Sequenc
     problems = [text for section, text in reader.problems if not sections or section in sections]
     if problems:
         raise InvalidSettings(problems)
-    return Settings(limits, consumer_with_lease, logs, allow_overcommit, tuple(reader.warnings))
+    return Settings(
+        supervisor=limits,
+        consumer=consumer_with_lease,
+        logs=logs,
+        allow_overcommit=allow_overcommit,
+        hard_given=bool(reader.text("rss_hard_mb").strip()),
+        warnings=tuple(reader.warnings),
+    )
 
 
 def _consumer(reader: "_Reader") -> ConsumerSettings:

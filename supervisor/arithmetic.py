@@ -1,0 +1,148 @@
+"""What the whole tree of processes may need at the most, against the limit around it.
+
+A page counts once, however many processes hold it. So a child at its hard budget adds that budget less the pages that
+are the parent's too, and the sum is
+
+    parent + children x (hard - shared) + a successor + status + janitor + retry pass + reserve
+
+The successor is the idle child that stands ready while the one it replaces still lives. Without it the rest can run,
+but each replacement leaves a gap: that is the least that must fit. Constants are upper bounds (of what is shared: a
+lower one) of what was measured (docs/decisions/0010-memory-arithmetic.md); tests/process/test_cli.py holds them
+against the real processes.
+"""
+
+from dataclasses import dataclass
+
+from supervisor.limits import MB
+
+PARENT_BYTES = 48 * MB
+"""Resident, all code loaded: 45.5 to 47.0 MB on Python 3.11 to 3.13."""
+
+SHARED_BYTES = 24 * MB
+"""Of a child's resident pages, those that it holds together with the parent: 26.8 to 28.3 MB when it is fresh, 25.2 to
+27.1 MB after 200 messages of 3 MB and some of 60 MB. It only shrinks while pages are written to, and hardly after
+the first messages."""
+
+IDLE_CHILD_BYTES = 16 * MB
+"""Of an idle child's pages, its own: 8.5 to 9.6 MB when fresh, 11.4 to 14.1 MB after these messages."""
+
+IDLE_RSS_BYTES = 42 * MB
+"""What an idle child weighs, shared pages included: 36.1 to 37.1 MB when fresh, 37.8 to 40.5 MB after these
+messages. It maps less of the libraries' files than the parent does."""
+
+STATUS_BYTES = 12 * MB
+"""For the status process: a fork that answers HTTP with the standard library had 6.4 MB of its own."""
+
+JANITOR_BYTES = 8 * MB
+"""The janitor's own pages, eight accounts written: 6.0 MB."""
+
+RETRY_BYTES = 12 * MB
+"""The retry pass's own pages, 5,000 rows published: 9.0 MB."""
+
+RESERVE_BYTES = 64 * MB
+"""What no process shows: page tables, kernel stacks and sockets (3.2 MB seen with eight busy children), page cache
+(4.5 MB), and what nobody thought of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One part of the sum."""
+
+    name: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What so many children, each of at most hard_bytes, may need together with all that surrounds them."""
+
+    children: int
+    hard_bytes: int
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """Return the parts of the sum, in the order of the module's docstring."""
+        return (
+            Term("parent", PARENT_BYTES),
+            Term("children", self.children * _each_bytes(self.hard_bytes)),
+            Term("successor", IDLE_CHILD_BYTES),
+            Term("status", STATUS_BYTES),
+            Term("janitor", JANITOR_BYTES),
+            Term("retry pass", RETRY_BYTES),
+            Term("reserve", RESERVE_BYTES),
+        )
+
+    @property
+    def total_bytes(self) -> int:
+        """Return the whole sum."""
+        return sum(term.size_bytes for term in self.terms)
+
+    @property
+    def least_bytes(self) -> int:
+        """Return the sum without a successor."""
+        return self.total_bytes - IDLE_CHILD_BYTES
+
+    def spelled(self, *, successor: bool) -> str:
+        """Write the sum as it is added, in MB."""
+        hard_bytes = max(
+            self.hard_bytes, SHARED_BYTES + IDLE_CHILD_BYTES
+        )  # no child is lighter than an idle one
+        children = f"{self.children} x ({hard_bytes / MB:g} - {SHARED_BYTES // MB} shared)"
+        return " + ".join(
+            children if term.name == "children" else f"{term.name} {term.size_bytes // MB}"
+            for term in self.terms
+            if successor or term.name != "successor"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """A demand held against a limit; limit_bytes None: there is none, and everything fits."""
+
+    demand: Demand
+    limit_bytes: int | None
+
+    @property
+    def fits(self) -> bool:
+        """Say whether all but a successor fits."""
+        return self.limit_bytes is None or self.demand.least_bytes <= self.limit_bytes
+
+    @property
+    def room_for_successor(self) -> bool:
+        """Say whether a successor fits, too."""
+        return self.limit_bytes is None or self.demand.total_bytes <= self.limit_bytes
+
+    @property
+    def most_children(self) -> int:
+        """Return the largest number of children that fits with this hard budget; 0: not even one, or no limit."""
+        return self._most(successor=False)
+
+    @property
+    def children_max(self) -> int:
+        """Return how many children may be asked for while running; 0 without a limit.
+
+        With room for a successor that room is kept. A number that was allowed at the start stays allowed.
+        """
+        if self.limit_bytes is None:
+            return 0
+        return max(self.demand.children, self._most(successor=self.room_for_successor))
+
+    @property
+    def largest_hard_bytes(self) -> int:
+        """Return the largest hard budget that fits with so many children; 0: none, or no limit."""
+        if self.limit_bytes is None:
+            return 0
+        each = (self.limit_bytes - Demand(0, 0).least_bytes) // self.demand.children
+        return each + SHARED_BYTES if each >= IDLE_CHILD_BYTES else 0
+
+    def _most(self, *, successor: bool) -> int:
+        if self.limit_bytes is None:
+            return 0
+        around = Demand(0, 0)
+        left = self.limit_bytes - (around.total_bytes if successor else around.least_bytes)
+        return max(0, left // _each_bytes(self.demand.hard_bytes))
+
+
+def _each_bytes(hard_bytes: int) -> int:
+    """Return what a child adds: never less than an idle one does, however small its budget."""
+    return max(hard_bytes - SHARED_BYTES, IDLE_CHILD_BYTES)
