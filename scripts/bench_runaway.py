@@ -96,7 +96,7 @@ def main(  # noqa: PLR0913, PLR0917 (the options of one command)
             done, wrong = of_kind(stack, kind, runs, setting)
             results.extend(done)
             broken.extend(wrong)
-    summary = {kind: summarise([run for run in results if run.kind is kind]) for kind in chosen}
+    summary = {kind.value: summarise([run for run in results if run.kind is kind]) for kind in chosen}
     for kind, figures in summary.items():
         click.echo(f"{kind:<8} {figures}")
     if json_file:

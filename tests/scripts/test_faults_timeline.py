@@ -1,0 +1,53 @@
+"""What is read out of a supervisor's log."""
+
+import math
+
+from scripts.faults import timeline
+from scripts.faults.timeline import Line
+
+
+def line(event: str, pid: int, second: float = 0.0, **fields: object) -> Line:
+    return {"event": event, "pid": pid, "ts": f"2026-01-01T00:00:{second:06.3f}Z", **fields}
+
+
+BOTH = [line("child_ready", 1), line("child_ready", 2)]
+
+
+def test_a_successor_that_is_ready_first_leaves_no_gap() -> None:
+    """Ready, then the word to go: there are never fewer than all."""
+    lines = [*BOTH, line("child_ready", 3), line("child_draining", 1), line("child_exited", 1)]
+    assert timeline.fewest_ready(lines, 2) == 2
+
+
+def test_a_child_counts_no_more_from_the_word_to_go() -> None:
+    """However it leaves, what counts is the first sign of it, once."""
+    for sign in ("child_draining", "child_frozen", "child_killed", "child_exited"):
+        lines = [*BOTH, line(sign, 1), line("child_exited", 1), line("child_ready", 3)]
+        assert timeline.fewest_ready(lines, 2) == 1
+
+
+def test_start_and_stop_are_no_gaps() -> None:
+    """Children that boot are not missing yet, and those that a stop sends home are not missed."""
+    assert timeline.fewest_ready([*BOTH, line("stopping", 9), line("child_draining", 1)], 2) == 2
+    assert timeline.fewest_ready([*BOTH], 3) == 0
+
+
+def test_a_recycle_lasts_from_the_word_to_go_to_the_end() -> None:
+    """Only those of the reason asked for, and only those that have come to their end."""
+    lines = [
+        line("child_draining", 1, 1.0, reason="rss_soft"),
+        line("child_draining", 2, 1.5, reason="reload"),
+        line("child_exited", 1, 1.25),
+        line("child_exited", 2, 2.0),
+        line("child_draining", 3, 3.0, reason="rss_soft"),
+    ]
+    assert timeline.recycles(lines, "rss_soft") == [timeline.Recycle(1, 0.25)]
+
+
+def test_a_percentile_is_one_of_the_values() -> None:
+    """The smallest that the share does not exceed; nothing has none."""
+    values = [float(number) for number in range(100, 0, -1)]
+    assert timeline.percentile(values, 0.99) == 99.0
+    assert timeline.percentile(values, 1.0) == 100.0
+    assert timeline.percentile([7.0], 0.5) == 7.0
+    assert math.isnan(timeline.percentile([], 0.99))
