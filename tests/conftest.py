@@ -1,6 +1,7 @@
 """What every test may ask for."""
 
 pytest_plugins = [
+    "tests.fixtures.cgroup",
     "tests.fixtures.servers",
     "tests.fixtures.postgres",
     "tests.fixtures.rabbitmq",

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -12,6 +13,8 @@ import psutil
 import pytest
 
 from scripts.conversations import make
+from supervisor import arithmetic
+from tests.fixtures.cgroup import MemoryGroup
 from tests.fixtures.desk import Desk
 from tests.fixtures.worker import Worker
 
@@ -19,11 +22,19 @@ Start = Callable[..., Worker]
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
+PROGRAM = (sys.executable, "-W", "error", "-m", "supervisor")
+AWAY = {"RABBITMQ_URL": "amqp://guest:guest@127.0.0.1:1/%2F", "DATABASE_URL": "postgresql://127.0.0.1:1/x"}
+
+
 def program(
-    *arguments: str, environment: dict[str, str] | None = None, stdin: bytes = b""
+    *arguments: str,
+    environment: dict[str, str] | None = None,
+    stdin: bytes = b"",
+    group: MemoryGroup | None = None,
 ) -> subprocess.CompletedProcess[str]:
+    command = [*PROGRAM, *arguments]
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "supervisor", *arguments],
+        group.inside(*command) if group else command,
         env=os.environ | (environment or {}),
         input=stdin,
         capture_output=True,
@@ -94,10 +105,11 @@ def test_retry_counts_and_publishes_what_is_due_once(environment: dict[str, str]
 
 def test_check_is_content_with_a_good_setup(environment: dict[str, str], desk: Desk) -> None:
     """One line each, invariants and Memory API included."""
-    done = program("check", "--invariants", "--memory-api", environment=environment)
+    done = program("check", "--rss-mb=300", "--invariants", "--memory-api", environment=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [line.split()[1] for line in done.stdout.splitlines()] == [
         "configuration",
+        "memory",
         "memory",
         "broker",
         "database",
@@ -150,6 +162,95 @@ def test_a_message_limit_that_cannot_be_received_is_refused(environment: dict[st
     )
     assert done.returncode == 2
     assert "--max-message-mb" in done.stderr
+
+
+def test_nine_children_of_300_mb_are_refused_under_3000_mb_and_eight_are_not(
+    memory_group: MemoryGroup,
+) -> None:
+    """Exit 2 before anything starts; `check` finds the same, with what fits for a remedy."""
+    memory_group.limit(3000 * 2**20)
+    refused = program("--children=9", "--rss-mb=300", environment=AWAY, group=memory_group)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    (line,) = refused.stderr.splitlines()
+    assert "--children 8" in line
+    assert "--rss-mb 273" in line
+    assert "3000 MB" in line
+    checked = program("check", "--children=9", environment=AWAY, group=memory_group)
+    failed = [text for text in checked.stdout.splitlines() if text.startswith("FAIL memory")]
+    assert len(failed) == 1
+    assert "-> what fits at the most is --children 8, or --rss-mb 273 with 9 children" in failed[0]
+    checked = program("check", "--children=8", environment=AWAY, group=memory_group)
+    assert "FAIL memory" not in checked.stdout
+    assert "warn memory" not in checked.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "events"),
+    [
+        (["--children=8"], ["memory_sum"]),
+        (["--children=9", "--allow-overcommit"], ["memory_sum", "overcommitted"]),
+    ],
+)
+def test_what_fits_or_is_overcommitted_on_purpose_starts_under_a_limit(
+    memory_group: MemoryGroup, options: list[str], events: list[str]
+) -> None:
+    """The sum is the first thing in the log; an overcommitment is a warning there."""
+    memory_group.limit(3000 * 2**20)
+    command = [*PROGRAM, "--rss-mb=300", "--log-format=json", *options]
+    with subprocess.Popen(
+        memory_group.inside(*command), env=os.environ | AWAY, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        said: list[str] = []
+        for line in process.stdout:
+            said.append(orjson.loads(line)["event"])
+            if said[-1] == "supervisor_started":
+                break
+        process.terminate()
+        process.stdout.read()
+    assert said == [*events, "supervisor_started"]
+    assert process.returncode == 0
+
+
+def test_a_budget_that_an_idle_child_half_fills_is_refused_unless_overcommitted(
+    environment: dict[str, str],
+) -> None:
+    """Without any limit around: children would be replaced all the time."""
+    small = ["--rss-mb=60", "--rss-hard-mb=400"]
+    refused = program(*small, environment=environment)
+    assert refused.returncode == 2
+    assert "--rss-mb 84" in refused.stderr
+    assert "--allow-overcommit" in refused.stderr
+    checked = program("check", *small, environment=environment)
+    assert checked.returncode == 1
+    assert "FAIL memory" in checked.stdout
+    overcommitted = program("check", *small, "--allow-overcommit", environment=environment)
+    assert overcommitted.returncode == 0
+    assert "warn memory" in overcommitted.stdout
+
+
+def test_what_the_arithmetic_assumes_holds_for_the_real_processes(start_worker: Start, desk: Desk) -> None:
+    """The parent, an idle child, and what it does not share with anybody, before and after messages of 3 MB."""
+    worker = start_worker()
+    worker.wait_for("child_ready", times=2)
+
+    def light(pid: int, most_bytes: int) -> bool:
+        return bool(psutil.Process(pid).memory_info().rss <= most_bytes)
+
+    def weigh() -> None:
+        assert light(worker.pid, arithmetic.PARENT_BYTES)
+        for pid in worker.children():
+            idle = partial(light, pid, arithmetic.IDLE_RSS_BYTES)
+            worker.wait_until(idle, "a child is idle and light")
+            used = psutil.Process(pid).memory_full_info()
+            assert used.uss <= arithmetic.IDLE_CHILD_BYTES
+            assert used.rss - used.uss >= arithmetic.SHARED_BYTES
+
+    weigh()
+    desk.publish_many(20, size_bytes=3_000_000)
+    worker.wait_until(lambda: desk.statuses()["PROCESSED"] == 20, "all are processed")
+    weigh()
+    assert worker.stop() == 0
 
 
 def test_an_old_schema_is_waited_for_and_then_work_begins(

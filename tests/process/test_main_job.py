@@ -67,7 +67,9 @@ def test_a_row_inserted_by_another_program_is_scored_from_its_own_log(
 
 def test_children_are_recycled_over_the_budget_and_the_work_goes_on(start_worker: Start, desk: Desk) -> None:
     """A budget below an idle child makes every message a reason to be replaced, one child at a time."""
-    worker = start_worker(FRIENDSHIP_RSS_MB="20", FRIENDSHIP_RSS_HARD_MB="200", MAX_MESSAGE_MB="32")
+    worker = start_worker(
+        "--allow-overcommit", FRIENDSHIP_RSS_MB="20", FRIENDSHIP_RSS_HARD_MB="200", MAX_MESSAGE_MB="32"
+    )
     worker.wait_for("child_ready", times=2)
     desk.publish(make(f"large-{n}", "user-1", size_bytes=3_000_000, emoji=True) for n in range(12))
     worker.wait_until(lambda: desk.statuses()["PROCESSED"] == 12, "all are processed")

@@ -1,14 +1,13 @@
 """The memory limit around us, as control groups of both versions tell it."""
 
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from supervisor.container import Container, find, groups
+from supervisor.container import Container, find
+from tests.fixtures.cgroup import MemoryGroup
 
 MB = 2**20
 NONE_V1 = "9223372036854771712\n"
@@ -152,32 +151,17 @@ def test_a_working_set_that_cannot_be_read_is_unknown(tree: Groups, missing: str
     assert found.working_set_bytes() is None
 
 
-@pytest.fixture
-def real_group() -> Iterator[Path]:
-    """Give a version 1 memory group below our own, empty and ours."""
-    ours = next((group for group in groups() if group.version == 1), None)
-    if ours is None or not os.access(ours.directory, os.W_OK):
-        pytest.skip("no version 1 memory group that we may add to")
-    group = ours.directory / f"friendship-test-{os.getpid()}"
-    group.mkdir()
-    yield group
-    group.rmdir()
-
-
-def test_a_real_group_of_version_1_is_found_from_inside(real_group: Path) -> None:
+def test_a_real_group_of_version_1_is_found_from_inside(memory_group: MemoryGroup) -> None:
     """Its limit, its directory, and a working set that holds the process which asks."""
-    (real_group / "memory.limit_in_bytes").write_text(str(200 * MB))
+    memory_group.limit(200 * MB)
     script = (
         "from supervisor.container import find; found = find();"
         "held = b'x' * (32 << 20);"
         "print(found.limit_bytes, found.name, found.working_set_bytes())"
     )
     done = subprocess.run(
-        ["sh", "-c", f'echo $$ > {real_group}/cgroup.procs && exec "$0" -c "$1"', sys.executable, script],
-        capture_output=True,
-        text=True,
-        check=True,
+        memory_group.inside(sys.executable, "-c", script), capture_output=True, text=True, check=True
     )
     limit, name, used = done.stdout.split()
-    assert (int(limit), name) == (200 * MB, str(real_group))
+    assert (int(limit), name) == (200 * MB, str(memory_group.directory))
     assert 32 * MB < int(used) < 200 * MB
