@@ -170,6 +170,8 @@ class Database:
         except (psycopg.Error, UnicodeEncodeError) as error:
             if ends_session(error) or not self.is_open:
                 self.close()
+            # contextlib's frame holds the error, and the error's traceback by now holds that frame
+            error.__traceback__ = None
             throw(translate(error, self._secrets))
 
 
