@@ -1,0 +1,1 @@
+"""Parts of scripts/bench_memory.py: who is compared, how figures are taken, and how they are shown."""
