@@ -33,9 +33,8 @@ API_DELAY_S, API_SPREAD_S = 0.6, 0.4
 
 BIG_BYTES = 3 << 20
 WARM_UP = 4  # conversations after which a child is weighed
+LOOKS = 3
 MAX_MESSAGE_MB = 8
-# What a 3 MB message adds to a child while it is handled is more than this, and its rest is less.
-ROOM_MB = 3
 # Far enough above the budget that nothing is killed here: the demo shows replacements by choice.
 HARD_ROOM_MB = 60
 
@@ -176,12 +175,14 @@ def demonstrate(options: Options, console: Console, stack: Stack, directory: Pat
         console.print(f"      {name}={value}", markup=False, soft_wrap=True)
     command(environment, "migrate")
     examples = EXAMPLES.read_text("utf-8").splitlines(keepends=True)
-    idle_mb = weigh_idle_child(directory, environment, examples[:WARM_UP])
+    budget_mb = weigh_idle_child(directory, environment, examples[:WARM_UP])
     stack.memory_api.set_mode("delay", seconds=API_DELAY_S, spread_s=API_SPREAD_S)
-    budget_mb = idle_mb + ROOM_MB
     console.print(
-        f"demo: an idle child is {idle_mb} MB here; running {options.children} with a budget of {budget_mb} MB,"
-        " so that 3 MB messages push them over it"
+        f"demo: an idle child is {budget_mb} MB here, and that is the budget of each of the {options.children} now:"
+        " what a 3 MB message leaves behind is enough for a child to be recycled"
+    )
+    console.print(
+        "      (so tight a budget takes --allow-overcommit, and nobody should use it; the default is 300 MB)"
     )
     supervisor = Supervisor(
         directory,
@@ -190,6 +191,7 @@ def demonstrate(options: Options, console: Console, stack: Stack, directory: Pat
         f"--rss-mb={budget_mb}",
         f"--rss-hard-mb={budget_mb + HARD_ROOM_MB}",
         f"--max-message-mb={MAX_MESSAGE_MB}",
+        "--allow-overcommit",
     )
     try:
         supervisor.wait_for("child_ready")
@@ -231,26 +233,30 @@ def command(environment: dict[str, str], *words: str, lines: str = "") -> None:
         raise ServerFailed(f"friendship-supervisor {words[0]} failed: {done.stderr or done.stdout}")
 
 
-def weigh_idle_child(directory: Path, environment: dict[str, str], conversations: Sequence[str]) -> int:
-    """Return what a child weighs after some small messages, with nothing in hand: MB, rounded up."""
+def weigh_idle_child(directory: Path, environment: dict[str, str], conversations: Sequence[str]) -> float:
+    """Return what a child weighs after some small messages, with nothing in hand: MB."""
     supervisor = Supervisor(directory, environment, "--children=1", f"--max-message-mb={MAX_MESSAGE_MB}")
     try:
         supervisor.wait_for("child_ready")
         command(environment, "publish", "-", lines="".join(conversations))
         supervisor.wait_for("message_processed", times=len(conversations))
-        supervisor.program.signal(signal.SIGUSR1)
-        return int(supervisor.wait_for("child_status")["rss_mb"]) + 1
+        weight = 0.0
+        for _ in range(LOOKS):  # the last line of a message is written before its memory is given back
+            sleep(LOOK_EVERY_S)
+            supervisor.program.signal(signal.SIGUSR1)
+            weight = supervisor.wait_for("child_status")["rss_mb"]
+        return weight
     finally:
         supervisor.stop()
 
 
 def publish(environment: dict[str, str], directory: Path, big: int) -> "subprocess.Popen[bytes]":
-    """Start publishing the examples and then the big ones."""
+    """Start publishing the big ones, which push children over the budget, and then the examples."""
     generated = directory / "generated.jsonl"
     with generated.open("w", encoding="utf-8") as file:
         file.writelines(big_conversations(big))
     return subprocess.Popen(
-        [COMMAND, "publish", EXAMPLES, generated],
+        [COMMAND, "publish", generated, EXAMPLES],
         env=os.environ | environment,
         cwd=CHECKOUT,
         stdin=subprocess.DEVNULL,
