@@ -12,18 +12,21 @@ from repository.statements import load
 
 SQL = load("rejects")
 
+Bytes = bytes | bytearray | memoryview
 
-def keep(database: Database, body: bytes | bytearray, reason: str, message_id: str | None) -> None:
+
+def keep(database: Database, body: Bytes, reason: str, message_id: str | None) -> None:
     """Keep a body, once however often it comes; the hits are counted. Raises DatabaseAway."""
     database.execute(SQL["keep"], {"body": body, "bytes": len(body)} | label(reason, message_id))
 
 
-def keep_parts(database: Database, parts: Iterable[bytes], reason: str, message_id: str | None) -> None:
+def keep_parts(database: Database, parts: Iterable[Bytes], reason: str, message_id: str | None) -> None:
     """Keep a body that is too large to be held in memory, given as its parts in order; else as `keep`.
 
     Each part is committed by itself, and they count for nothing until the last statement makes them one body. After
     DatabaseAway, or a death on the way, call again with the parts from the first on; what the unfinished call left is
-    removed by one of hours later. A call must not take longer than an hour, or it is unfinished too.
+    removed by one of hours later. A call must not take longer than an hour, or it is unfinished too. Between two parts
+    no transaction is open, and a part is done with when the next is asked for: its buffer may be used again.
     """
     database.execute(SQL["forget_unfinished"])
     whole, digest, size = uuid4(), sha256(), 0

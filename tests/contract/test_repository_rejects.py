@@ -77,6 +77,22 @@ def test_a_body_in_parts_is_one_body(desk: Desk) -> None:
     assert wholes(desk) == [b"".join(parts)]
 
 
+def test_a_buffer_may_be_used_for_part_after_part(desk: Desk) -> None:
+    """As a file is read into it; and a view of it is as good."""
+    buffer = bytearray(3)
+
+    def parts() -> Iterator[bytearray | memoryview]:
+        for letter in b"abc":
+            buffer[:] = bytes([letter]) * 3
+            yield buffer
+        yield memoryview(buffer)[:1]
+
+    keep_parts(desk.database, parts(), WHY, None)
+    keep(desk.database, bytearray(b"one piece"), WHY, None)
+    assert wholes(desk) == [b"aaabbbcccc"]
+    assert [row["body"] for row in rejects(desk)] == [b"one piece", None]
+
+
 def test_a_body_without_parts_is_an_empty_one(desk: Desk) -> None:
     """Nothing is nothing, and it is complete."""
     keep_parts(desk.database, [], WHY, None)
