@@ -29,6 +29,7 @@ from scripts.faults.observer import Observer
 from scripts.faults.supervised import Supervised
 from scripts.measure import MB, copies, machine
 from scripts.servers.directory import temporary_directory
+from scripts.servers.process import ServerFailed, ServerMissing
 from scripts.servers.stack import Stack
 
 API_S = 0.2
@@ -197,4 +198,7 @@ def line(result: Result) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ServerMissing, ServerFailed) as error:
+        sys.exit(f"bench_leak: {error}")

@@ -30,6 +30,7 @@ from scripts.faults.supervised import Supervised
 from scripts.faults.timeline import percentile
 from scripts.measure import MB, copies, machine
 from scripts.servers.directory import temporary_directory
+from scripts.servers.process import ServerFailed, ServerMissing
 from scripts.servers.stack import Stack
 
 API_S = 0.2
@@ -242,4 +243,7 @@ def line(run: Run) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ServerMissing, ServerFailed) as error:
+        sys.exit(f"bench_runaway: {error}")

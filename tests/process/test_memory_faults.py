@@ -1,0 +1,99 @@
+"""Memory is a promise: conversations that take it without end, and children that leak, on the real program."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from scripts.conversations import make
+from scripts.faults import runaway
+from scripts.faults.injected import LEAK
+from scripts.faults.observer import Observer
+from scripts.faults.runaway import MB, Kind
+from scripts.servers.memory_api import MemoryApiStandIn
+from tests.fixtures.desk import Desk
+from tests.fixtures.worker import Worker
+
+RSS_MB, HARD_MB = 100, 125
+
+
+class Injected(Worker):
+    """The program with faults injected (scripts.faults.injected)."""
+
+    def __init__(self, environment: dict[str, str], *options: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "scripts.faults.injected", "run", *options],
+            env=os.environ | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.pid = self.process.pid
+        self.events: list[dict[str, Any]] = []
+        self.other_lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+
+Start = Callable[..., Injected]
+
+
+@pytest.fixture
+def start_injected(environment: dict[str, str]) -> Iterator[Start]:
+    """Start it: start_injected(*options, **environment overrides)."""
+    started: list[Injected] = []
+
+    def start(*options: str, **overrides: str) -> Injected:
+        started.append(Injected(environment | overrides, *options))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.destroy()
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_runaway_ends_at_the_budget_and_stops_nobody(start_injected: Start, desk: Desk, kind: Kind) -> None:
+    """However it takes memory, and however it dies: one permanent outcome, at most two children, none too large."""
+    worker = start_injected(f"--rss-mb={RSS_MB}", f"--rss-hard-mb={HARD_MB}", "--allow-overcommit")
+    worker.wait_for("child_ready", times=2)
+    culprit = runaway.conversation_id(kind, "1")
+    with Observer(worker.pid) as observer:
+        desk.publish([make(culprit, "user-1")])
+        worker.wait_until(lambda: desk.status(culprit) == "FAILED", f"{culprit} has failed")
+        seen = observer.report()
+    event = desk.event(culprit)
+    assert event is not None
+    assert (event["error_code"], event["next_attempt_at"]) == ("MEMORY_BUDGET_EXCEEDED", None)
+    assert seen.above(HARD_MB * MB) == {}
+    deaths = desk.query("SELECT cause FROM child_deaths WHERE conversation_id = %s AND blamed", culprit)
+    assert 1 <= len(deaths) <= 2
+    assert len(worker.logged("child_exited")) <= 2
+    desk.publish([make("good", "user-1", size_bytes=30_000)])
+    worker.wait_until(lambda: desk.status("good") == "PROCESSED", "the next is processed")
+    worker.wait_until(lambda: len(worker.children()) == 2, "both slots are filled again")
+    assert worker.stop() == 0
+    desk.assert_clean_ending(worker)
+
+
+def test_a_leak_ends_children_between_messages(
+    start_injected: Start, desk: Desk, memory_api: MemoryApiStandIn
+) -> None:
+    """Children that leak are replaced for their size, again and again, and no message is delivered twice for it."""
+    memory_api.set_mode("delay", seconds=0.1)
+    options = (f"--rss-mb={RSS_MB}", "--rss-hard-mb=250", "--allow-overcommit")
+    worker = start_injected(*options, **{LEAK: "5"})
+    worker.wait_for("child_ready", times=2)
+    desk.publish_many(100, size_bytes=2_000)
+    worker.wait_until(lambda: desk.statuses()["PROCESSED"] == 100, "all are processed")
+    worker.wait_for("child_exited", times=3, reason="rss_soft")
+    assert worker.stop() == 0
+    desk.assert_all_scored()
+    desk.assert_clean_ending(worker)
+    assert {line["reason"] for line in worker.logged("child_exited")} == {"rss_soft", "shutdown"}
+    assert worker.logged("redelivered") == []
+    assert desk.query("SELECT conversation_id FROM conversation_events WHERE claim_epoch > 1") == []
