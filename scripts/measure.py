@@ -8,6 +8,7 @@ MB of a tree depend on what else runs.)
 import contextlib
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -153,6 +154,7 @@ def running(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that what it leaves behind can be found
         )
         tree = Tree(process.pid)
         try:
@@ -165,7 +167,9 @@ def running(
                 process.terminate()
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(patience_s)
-            process.kill()
+            # the group too: when the root has died, its children are no longer below it
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             for member in family:
                 with contextlib.suppress(psutil.NoSuchProcess):

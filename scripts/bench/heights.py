@@ -50,8 +50,8 @@ class Heights:
             self._end.wait(PAUSE_S)
 
 
-def high_water_bytes(pid: int) -> int:
-    """Return a process's highest RSS so far; 0 when it is gone or a zombie."""
+def high_water_bytes(pid: int | str) -> int:
+    """Return a process's highest RSS so far, "self" for this one; 0 when it is gone or a zombie."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text("utf-8", "replace").splitlines():
             if line.startswith("VmHWM:"):
