@@ -219,7 +219,7 @@ def test_a_budget_that_an_idle_child_half_fills_is_refused_unless_overcommitted(
     small = ["--rss-mb=60", "--rss-hard-mb=400"]
     refused = program(*small, environment=environment)
     assert refused.returncode == 2
-    assert "--rss-mb 84" in refused.stderr
+    assert "--rss-mb 88" in refused.stderr
     assert "--allow-overcommit" in refused.stderr
     checked = program("check", *small, environment=environment)
     assert checked.returncode == 1

@@ -39,10 +39,10 @@ def test_the_sum_is_shown_as_it_is_added() -> None:
     """Whoever reads it can add it up."""
     demand = Demand(8, 375 * MB)
     assert demand.spelled(successor=True) == (
-        "parent 48 + 8 x (375 - 24 shared) + successor 16 + status 12 + janitor 8 + retry pass 12 + reserve 64"
+        "parent 48 + 8 x (375 - 24 shared) + successor 18 + status 12 + janitor 8 + retry pass 12 + reserve 64"
     )
     assert "successor" not in demand.spelled(successor=False)
-    assert demand.total_bytes / MB == 48 + 8 * (375 - 24) + 16 + 12 + 8 + 12 + 64
+    assert demand.total_bytes / MB == 48 + 8 * (375 - 24) + 18 + 12 + 8 + 12 + 64
 
 
 def test_where_nothing_fits_no_number_is_named() -> None:

@@ -39,6 +39,13 @@ def test_time_limits_follow_from_each_other() -> None:
     assert found.supervisor.drain_timeout_s == 275
 
 
+def test_it_is_known_whether_the_hard_budget_was_given() -> None:
+    """A remedy for memory that does not fit has to name what was given; an empty variable gives nothing."""
+    assert read({"rss_hard_mb": "400"}, {}).hard_given
+    assert read({}, {"FRIENDSHIP_RSS_HARD_MB": "400"}).hard_given
+    assert not read({"rss_mb": "200"}, {"FRIENDSHIP_RSS_HARD_MB": ""}).hard_given
+
+
 def test_every_problem_is_reported_at_once_by_option_and_variable() -> None:
     """Nobody has to start the program five times to find five mistakes."""
     with pytest.raises(InvalidSettings) as refused:
