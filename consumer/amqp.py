@@ -3,6 +3,7 @@
 Theory of operation.
 - Inbox: pika keeps a body alive for as long as a callback runs, so the callback only appends, and the work
   happens outside pika's frames. Between steps `pump` lets heartbeats flow.
+- Bodies are put together by our own assembler, which knows their size first (consumer/intake.py).
 - After a lost stream pika raises ValueError and OSError beside its own errors: any exception of its means that the
   connection is dead. A dead link says `broken` and raises nothing: whoever holds a result still writes it.
 - A cancel sent by the broker (queue deleted) raises nothing at all: it is treated as a lost connection.
@@ -22,14 +23,15 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 from pika.spec import Basic, BasicProperties
 
-from consumer import properties
-from consumer.errors import BrokerAway
+from consumer import properties, wire
+from consumer.admission import Admission
+from consumer.errors import BrokerAway, NoRoom
+from consumer.intake import Intake, Left, Spool
 from consumer.ports import Delivery
 from consumer.settings import BrokerSettings
 
 DELIVERY_LIMIT = 50  # above the claim limit: the row decides first
 HEARTBEAT_S = 60
-FRAME_MAX_BYTES = 16 * 1024
 CONNECT_TIMEOUT_S = 10.0
 PUBLISH_TIMEOUT_S = 60.0
 
@@ -38,6 +40,7 @@ DEAD_LETTER_TIMEOUT_S = 4.0
 
 log = logging.getLogger("friendship.broker")
 properties.forgive()
+wire.widen()
 
 
 def parameters(settings: BrokerSettings, name: str, timeout_s: float | None = None) -> pika.URLParameters:
@@ -54,8 +57,7 @@ def parameters(settings: BrokerSettings, name: str, timeout_s: float | None = No
     elif "blocked_connection_timeout=" not in settings.url:
         result.blocked_connection_timeout = PUBLISH_TIMEOUT_S
     if "frame_max=" not in settings.url:
-        # pika appends 4 KiB reads to the frame at hand: large frames are copied over and over
-        result.frame_max = FRAME_MAX_BYTES
+        result.frame_max = wire.FRAME_MAX_BYTES
     result.socket_timeout = result.stack_timeout = timeout_s or CONNECT_TIMEOUT_S
     result.tcp_options = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
     result.client_properties = {"connection_name": f"friendship-supervisor {name}"}
@@ -68,7 +70,7 @@ def translated() -> Iterator[None]:
     reason = None
     try:
         yield
-    except BrokerAway:
+    except (BrokerAway, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 (see the theory of operation: any of them means a dead connection)
         reason = describe(error)
@@ -141,12 +143,25 @@ def depth(settings: BrokerSettings) -> int | None:
 
 
 class BrokerLink:
-    """The connection over which one child receives and acknowledges."""
+    """The connection over which one child receives and acknowledges.
 
-    def __init__(self, settings: BrokerSettings, name: str, stop_requested: Callable[[], bool]) -> None:
+    announce: told the size and message_id of each body before it comes; says what becomes of it.
+    """
+
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        name: str,
+        stop_requested: Callable[[], bool],
+        announce: Callable[[int, str | None], Admission],
+    ) -> None:
         self._settings = settings
         self._name = name
         self._stop_requested = stop_requested
+        self._intake = Intake(announce)
+        self._announce = announce
+        self._left: Left | None = None
+        self._cancelled = False
         self._inbox: deque[Delivery] = deque()
         self._connection: pika.BlockingConnection | None = None
         self._channel: BlockingChannel | None = None
@@ -155,7 +170,12 @@ class BrokerLink:
     def broken(self) -> bool:
         """Say whether there is no connection over which the delivery in hand could be acknowledged."""
         channel = self._channel
-        return channel is None or not channel.is_open or not channel.consumer_tags
+        return channel is None or not channel.is_open or not (channel.consumer_tags or self._cancelled)
+
+    @property
+    def receiving(self) -> bool:
+        """Say whether a delivery is half here."""
+        return self._intake.busy
 
     def open(self) -> None:
         """Connect and consume, one delivery at a time. Raises BrokerAway."""
@@ -165,16 +185,20 @@ class BrokerLink:
             self._connection = connection
             channel = declare(connection.channel(), self._settings)
             channel.basic_qos(prefetch_count=1)
+            self._intake = Intake(self._announce)
+            wire.assemble_with(channel, self._intake)
             self._channel = channel
             channel.basic_consume(self._settings.queue, self._received)
 
     def receive(self, wait_s: float) -> Delivery | None:
         """Give the next delivery, or None when none came within `wait_s` or a stop was asked for.
 
-        Raises BrokerAway when the link is broken.
+        Raises BrokerAway when the link is broken, NoRoom when a delivery was not taken: closing gives it back.
         """
         if not self._inbox:
             self._process(wait_s)
+        if self._left is not None:
+            raise NoRoom(self._left.size)
         if self._inbox:
             return self._inbox.popleft()
         if self.broken:
@@ -194,6 +218,24 @@ class BrokerLink:
             return False
         return True
 
+    def cancel(self) -> None:
+        """Be sent no more. What has arrived already is still there to be received; done before an acknowledgement, no
+        message has to go back.
+
+        Never raises.
+        """
+        self._process(0)
+        if self._cancelled or self.broken or self._channel is None:
+            return
+        self._cancelled = True
+        try:
+            with translated():
+                for tag in self._channel.consumer_tags:
+                    self._channel.basic_cancel(tag)
+        except BrokerAway as lost:
+            log.info("broker_lost", extra={"reason": lost.reason})
+            self._forget()
+
     def pump(self) -> None:
         """Let heartbeats flow. Returns at once, never raises."""
         self._process(0)
@@ -209,7 +251,8 @@ class BrokerLink:
         """Copy a body to the dead queue on a connection of its own, confirmed."""
         headers = {"reason": reason, "details": details[:200]}
         with Publisher(self._settings, f"{self._name} dead letters", DEAD_LETTER_TIMEOUT_S) as publisher:
-            publisher.publish(self._settings.dead_queue, delivery.body, delivery.message_id, headers)
+            body = delivery.body if delivery.spool is None else delivery.spool
+            publisher.publish(self._settings.dead_queue, body, delivery.message_id, headers)
 
     def wake(self) -> None:
         """End the wait of `receive` or `rest` early. Safe in a signal handler of this thread."""
@@ -230,6 +273,9 @@ class BrokerLink:
         self._connection = None
         self._channel = None
         self._inbox.clear()
+        self._intake = Intake(self._announce)
+        self._left = None
+        self._cancelled = False
 
     def _process(self, wait_s: float) -> None:
         if self._connection is None:
@@ -242,13 +288,21 @@ class BrokerLink:
             self._forget()
 
     def _received(
-        self, _channel: BlockingChannel, method: Basic.Deliver, properties: BasicProperties, body: bytes
+        self,
+        _channel: BlockingChannel,
+        method: Basic.Deliver,
+        properties: BasicProperties,
+        body: bytearray | Spool | Left,
     ) -> None:
+        if isinstance(body, Left):
+            self._left = body
+            return
         self._inbox.append(
             Delivery(
                 tag=method.delivery_tag,
                 redelivered=bool(method.redelivered),
-                body=body,
+                body=b"" if isinstance(body, Spool) else body,
+                spool=body if isinstance(body, Spool) else None,
                 # A short string that is not UTF-8 reaches us as bytes
                 message_id=properties.message_id if isinstance(properties.message_id, str) else None,
                 content_encoded=bool(properties.content_encoding),
@@ -268,6 +322,7 @@ class Publisher:
     def __enter__(self) -> Self:
         with translated():
             self._connection = pika.BlockingConnection(self._parameters)
+            wire.send_piecewise(self._connection)
             self._channel = declare(self._connection.channel(), self._settings)
             self._channel.confirm_delivery()
         return self
@@ -278,7 +333,11 @@ class Publisher:
                 self._connection.close()
 
     def publish(
-        self, queue: str, body: bytes, message_id: str | None = None, headers: dict[str, Any] | None = None
+        self,
+        queue: str,
+        body: wire.Sliceable,
+        message_id: str | None = None,
+        headers: dict[str, Any] | None = None,
     ) -> None:
         """Publish one persistent message and wait for the broker's confirm.
 
@@ -290,7 +349,7 @@ class Publisher:
             delivery_mode=2, content_type="application/json", message_id=message_id, headers=headers
         )
         with translated():
-            self._channel.basic_publish("", queue, body, properties, mandatory=True)
+            self._channel.basic_publish("", queue, wire.Outgoing(body), properties, mandatory=True)
 
 
 def nap(seconds: float, stop_requested: Callable[[], bool]) -> None:

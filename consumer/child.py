@@ -14,12 +14,14 @@ from functools import partial
 from random import Random
 from typing import Literal
 
+from consumer.admission import Admission, admit
 from consumer.amqp import BrokerLink, nap
 from consumer.backoff import jittered
-from consumer.errors import BrokerAway
+from consumer.errors import BrokerAway, NoRoom
 from consumer.memory_api import MemoryApi
 from consumer.outcome import Outcome
 from consumer.pipeline import Pipeline
+from consumer.ports import Delivery
 from consumer.runtime import Runtime
 from consumer.settings import ConsumerSettings
 from repository import migrations, rejects
@@ -32,6 +34,7 @@ log = logging.getLogger("friendship.child")
 DRAINED = 0
 
 RECEIVE_WAIT_S = 1.0
+REPLACEMENT_REPORT_S = 5.0
 RETRY_BASE_S = 0.2
 RETRY_MAX_S = 10.0
 # A connection that rests for longer than this while the Memory API is slow is given back to the database
@@ -49,7 +52,9 @@ class Child:
         """Consume until a stop is asked for. Returns the exit code."""
         name = f"child {runtime.slot}"
         database = Database(self.settings.database_url, application_name=f"friendship-supervisor {name}")
-        link = BrokerLink(self.settings.broker, name, runtime.stop_requested)
+        link = BrokerLink(
+            self.settings.broker, name, runtime.stop_requested, partial(self._announce, runtime)
+        )
         pipeline = self._pipeline(runtime, database, link)
         rng = Random()  # noqa: S311 (jitter)
         tries = 0
@@ -58,7 +63,12 @@ class Child:
                 obstacle = _reach(runtime, link, database, first=tries == 0)
                 if obstacle is None:
                     tries = 0
-                    _consume(runtime, link, pipeline)
+                    try:
+                        _consume(runtime, link, pipeline)
+                    except NoRoom as no_room:
+                        log.info("no_room", extra={"slot": runtime.slot, "body_bytes": no_room.size_bytes})
+                        link.close()
+                        _await_replacement(runtime)
                     runtime.wake_with(None)
                 else:
                     tries += 1
@@ -69,6 +79,16 @@ class Child:
             link.close()
             database.close()
         return DRAINED
+
+    def _announce(self, runtime: Runtime, size_bytes: int, message_id: str | None) -> Admission:
+        """Say what becomes of a body of that size."""
+        runtime.receiving(size_bytes, message_id)
+        return admit(
+            size_bytes,
+            limit_bytes=self.settings.max_message_bytes,
+            room_bytes=runtime.room_bytes(),
+            fresh_room_bytes=runtime.fresh_room_bytes(),
+        )
 
     def _pipeline(self, runtime: Runtime, database: Database, link: BrokerLink) -> Pipeline:
         def wait_lightly() -> None:
@@ -86,7 +106,7 @@ class Child:
             runtime=runtime,
             link=link,
             store=Events(database, self.settings.lease_s),
-            keep_reject=partial(rejects.keep, database),
+            keep_reject=partial(_keep_reject, database),
             reach=partial(migrations.schema_version, database),
             api=api,
             settings=self.settings,
@@ -126,17 +146,27 @@ def _reach(runtime: Runtime, link: BrokerLink, database: Database, *, first: boo
 
 
 def _consume(runtime: Runtime, link: BrokerLink, pipeline: Pipeline) -> None:
-    """Take deliveries until the link breaks, a delivery is given back, or a stop is asked for."""
+    """Take deliveries until the link breaks, a delivery is given back, or a stop is asked for.
+
+    Raises NoRoom when this process should take no more: with the delivery that it left, or before the next one.
+    """
     runtime.wake_with(link.wake)
     runtime.ready()
-    while not runtime.stop_requested():
+    while True:
+        stopping = runtime.stop_requested()
+        if stopping:
+            link.cancel()
         try:
-            delivery = link.receive(RECEIVE_WAIT_S)
+            delivery = link.receive(0.0 if stopping and not link.receiving else RECEIVE_WAIT_S)
         except BrokerAway as away:
             log.info("broker_away", extra={"slot": runtime.slot, "reason": away.reason})
+            runtime.returned()
             return
         if delivery is None:
-            runtime.idle()
+            if stopping and (runtime.hurry_requested() or not link.receiving):
+                return
+            if not link.receiving:
+                runtime.idle()
             continue
         outcome = pipeline.handle(delivery)
         if outcome is Outcome.RETURNED:
@@ -144,7 +174,27 @@ def _consume(runtime: Runtime, link: BrokerLink, pipeline: Pipeline) -> None:
             runtime.returned()
             return
         runtime.acking()
+        crowded = runtime.crowded(delivery.size)
+        if crowded or runtime.stop_requested():
+            link.cancel()
         link.ack(delivery)
         # settled() gives freed pages back to the kernel: the body must be gone by then
         del delivery
         runtime.settled(outcome.value)
+        if crowded:
+            raise NoRoom(0)
+
+
+def _keep_reject(database: Database, delivery: Delivery, reason: str) -> None:
+    """Keep a body that belongs into the dead queue while that cannot be written."""
+    if delivery.spool is None:
+        rejects.keep(database, delivery.body, reason, delivery.message_id)
+    else:
+        rejects.keep_parts(database, delivery.spool.parts(), reason, delivery.message_id)
+
+
+def _await_replacement(runtime: Runtime) -> None:
+    """Stand aside until the supervisor has another child for this one's slot; its message is with others by now."""
+    while not runtime.stop_requested():
+        runtime.no_room()
+        nap(REPLACEMENT_REPORT_S, runtime.stop_requested)

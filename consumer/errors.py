@@ -2,10 +2,12 @@
 
 ConsumerError
 ├── MalformedMessage      the message can never be processed
-│   └── MessageTooLarge
+│   ├── MessageTooLarge
+│   └── MessageTooHeavy
 ├── LogUnavailable        the conversation's log is in none of its places
 ├── LogUnusable           the log in storage is none
 ├── BrokerAway            the broker is lost: the delivery has gone back to it
+├── NoRoom                the next message needs more memory than this process may still take
 └── GiveBack              the delivery goes back to the broker unfinished
 
 None of them carries a message body, or anything that keeps one alive.
@@ -32,6 +34,12 @@ class MessageTooLarge(MalformedMessage):
     code = "MESSAGE_TOO_LARGE"
 
 
+class MessageTooHeavy(MalformedMessage):
+    """The body is within the limit, but not even a fresh child has room for it."""
+
+    code = "MEMORY_BUDGET_EXCEEDED"
+
+
 class LogUnavailable(ConsumerError):
     """The conversation's log is neither in the message nor in storage."""
 
@@ -42,6 +50,17 @@ class LogUnusable(ConsumerError):
 
 class BrokerAway(ConsumerError):
     """The broker cannot be reached, or took the connection away."""
+
+
+class NoRoom(ConsumerError):
+    """This process has no room for the next message.
+
+    size_bytes: of its body, which goes back to the queue untouched; 0 when none has come yet.
+    """
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(f"a message of {size_bytes} bytes")
+        self.size_bytes = size_bytes
 
 
 class GiveBack(ConsumerError):

@@ -1,5 +1,7 @@
 """What ended an attempt, as the error code of its event."""
 
+import errno
+import re
 import traceback
 from pathlib import Path
 
@@ -7,6 +9,20 @@ from consumer.disposition import ErrorCode, Failure
 from consumer.errors import LogUnavailable, LogUnusable
 from consumer.memory_api import MemoryApiBadResponse, MemoryApiError, MemoryApiRejected, MemoryApiTimeout
 from repository.errors import BadData, RepositoryError
+
+_STARVED = re.compile(r"\b(?:not enough|out of) memory\b", re.IGNORECASE)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Say whether an error means that this process may have no more memory, whatever its type.
+
+    A file that could not be mapped says so by errno; some decoders raise an error of their own, as of bad JSON.
+    """
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, MemoryError) or (
+        isinstance(error, ValueError) and _STARVED.search(str(error)) is not None
+    )
 
 
 def failure_of(error: Exception) -> Failure:  # noqa: PLR0911 (one line an error class)

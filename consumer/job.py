@@ -1,6 +1,6 @@
 """A delivery on its way to its outcome."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
 from consumer.message import Message
@@ -10,13 +10,20 @@ from repository.rows import ClaimRequest
 
 @dataclass(slots=True)
 class Job:
-    """A delivery on its way through the pipeline: the only holder of its message and of its body."""
+    """A delivery on its way through the pipeline: the only holder of its message and of its body.
+
+    body_bytes: of the message, or of the stored log that was worked on instead.
+    """
 
     delivery: Delivery
     message: Message
     request: ClaimRequest
     started: float
     log_is_usable: bool = False
+    body_bytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.body_bytes = self.delivery.size
 
     def log_read(self) -> None:
         """Note that the log is usable, and forget it; the raw body stays."""

@@ -62,7 +62,7 @@ class Message:
     log: msgspec.Raw | None = None
 
 
-def parse(body: bytes) -> Message:
+def parse(body: bytes | bytearray) -> Message:
     """Read the envelope of a message body.
 
     Raises MalformedMessage, and nothing else, for any bytes that are no message of CONTRACT section 2.
@@ -78,7 +78,7 @@ def parse(body: bytes) -> Message:
     raise MalformedMessage(reason)
 
 
-def mend(text: bytes) -> bytes:
+def mend(text: bytes | bytearray) -> bytes | bytearray:
     """Replace each escape of half a character in a JSON text by U+FFFD.
 
     A publisher that cuts texts by UTF-16 units (JavaScript does) leaves half an emoji at the end. RFC 8259 allows to
@@ -87,7 +87,7 @@ def mend(text: bytes) -> bytes:
     return _SURROGATES.sub(lambda found: found[1] or rb"\ufffd", text)
 
 
-def identify(body: bytes, message_id: str | None) -> str | None:
+def identify(body: bytes | bytearray, message_id: str | None) -> str | None:
     """Say which conversation a malformed message speaks of, when that much can be read."""
     try:
         candidate: str | None = _identity.decode(body).conversation_id

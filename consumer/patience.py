@@ -56,8 +56,8 @@ class Patience:
                 return tries
 
     def give_back_if_over(self, why: str) -> None:
-        """Raise GiveBack when nothing should be begun any more: a stop is asked for, or the delivery is lost."""
-        if self._runtime.stop_requested():
+        """Raise GiveBack when nothing should be begun any more: all is to end, or the delivery is lost."""
+        if self._runtime.hurry_requested():
             raise GiveBack(why)
         if self._link.broken:
             raise GiveBack("the broker took the delivery back")

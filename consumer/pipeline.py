@@ -29,9 +29,10 @@ from consumer.errors import (
     LogUnavailable,
     LogUnusable,
     MalformedMessage,
+    MessageTooHeavy,
     MessageTooLarge,
 )
-from consumer.failures import failure_of
+from consumer.failures import failure_of, out_of_memory
 from consumer.job import Job, claim_request
 from consumer.message import Message, identify, parse
 from consumer.outcome import Outcome
@@ -40,9 +41,11 @@ from consumer.ports import Delivery, Link, Store
 from consumer.runtime import Runtime
 from consumer.settings import ConsumerSettings
 from repository.errors import BadData, DatabaseAway, Fenced, RepositoryError
-from repository.rows import Claimed, Refusal, Refused, UserStatus
+from repository.rows import Bill, Claimed, Refusal, Refused, UserStatus
 
 log = logging.getLogger("friendship.pipeline")
+
+IDENTIFYING_BYTES = 64 * 1024
 
 
 class Api(Protocol):
@@ -62,7 +65,7 @@ class Pipeline:
         runtime: Runtime,
         link: Link,
         store: Store,
-        keep_reject: Callable[[bytes, str, str | None], None],
+        keep_reject: Callable[[Delivery, str], None],
         reach: Callable[[], object],
         api: Api,
         settings: ConsumerSettings,
@@ -87,7 +90,7 @@ class Pipeline:
     def handle(self, delivery: Delivery) -> Outcome:
         """Deal with one delivery. RETURNED: do not acknowledge, it goes back to the broker."""
         started = self._clock()
-        self._runtime.received(len(delivery.body), zlib.crc32(delivery.body))
+        self._runtime.received(delivery.size, zlib.crc32(delivery.body[:IDENTIFYING_BYTES]))
         try:
             return self._handle(delivery, started)
         except GiveBack as given_back:
@@ -109,8 +112,10 @@ class Pipeline:
 
     def _open(self, delivery: Delivery) -> Message:
         limit = self._settings.max_message_bytes
-        if len(delivery.body) > limit:
-            raise MessageTooLarge(f"{len(delivery.body)} bytes, over the limit of {limit}")
+        if delivery.size > limit:
+            raise MessageTooLarge(f"{delivery.size} bytes, over the limit of {limit}")
+        if delivery.spool is not None:
+            raise MessageTooHeavy(f"{delivery.size} bytes, more than a fresh child has room for")
         if delivery.content_encoded:
             raise MalformedMessage("content_encoding is set: bodies are never inflated")
         return parse(delivery.body)
@@ -197,6 +202,7 @@ class Pipeline:
     def _settle(self, job: Job, claim: Claimed) -> Outcome:
         failure = verdict_on_claim(claim.claims_since_outcome, claim.blamed_deaths, claim.last_blame)
         if failure is None:
+            starved = False
             try:
                 return self._work(job, claim)
             except MalformedMessage as malformed:
@@ -207,9 +213,13 @@ class Pipeline:
             except Fenced:
                 raise
             except Exception as error:  # noqa: BLE001 (anything else is UNEXPECTED_ERROR, says the contract)
+                starved = out_of_memory(error)
                 failure = failure_of(error)
             else:
                 raise AssertionError
+            if starved:
+                # The death of this process is the verdict: whoever claims the event next finds it accounted for
+                raise MemoryError
         if failure is None:
             self._patience.hold(self._runtime.writing, partial(self._store.restore, claim))
             return self._reject(job, unusable)
@@ -218,7 +228,7 @@ class Pipeline:
     def _work(self, job: Job, claim: Claimed) -> Outcome:
         """Score the conversation."""
         if (job.message.bot_type or claim.bot_type) in self._settings.skip_bot_types:
-            self._patience.hold(self._runtime.writing, partial(self._store.skip, claim))
+            self._patience.hold(self._runtime.writing, partial(self._store.skip, claim, bill=self._bill(job)))
             log.info("message_skipped", extra=self._fields(job, claim))
             return Outcome.SKIPPED
         transcript = self._transcribe(job, claim)
@@ -231,13 +241,14 @@ class Pipeline:
 
     def _transcribe(self, job: Job, claim: Claimed) -> Transcript:
         if job.message.log is None:
-            return self._transcribe_stored(claim)
+            return self._transcribe_stored(job, claim)
         transcript = transcribe(job.message.log, claim.user_id, claim.conversation_id)
         job.log_read()
         return transcript
 
-    def _transcribe_stored(self, claim: Claimed) -> Transcript:
+    def _transcribe_stored(self, job: Job, claim: Claimed) -> Transcript:
         source = self._stored_log(claim)
+        job.body_bytes = memoryview(source).nbytes
         try:
             return transcribe(source, claim.user_id, claim.conversation_id)
         except MalformedMessage as malformed:
@@ -284,7 +295,14 @@ class Pipeline:
             now=self._now(),
             settings=self._settings.scoring,
         )
-        write = partial(self._store.complete, claim, delta=result.change, details=details, advance=advance)
+        write = partial(
+            self._store.complete,
+            claim,
+            delta=result.change,
+            details=details,
+            advance=advance,
+            bill=self._bill(job),
+        )
         status = self._patience.hold(self._runtime.writing, write, keep=True)
         fields = {
             "change": result.change,
@@ -308,6 +326,7 @@ class Pipeline:
             details=failure.details,
             delay_s=delay_s,
             parked=parked,
+            bill=self._bill(job),
         )
         self._patience.hold(self._runtime.writing, write, keep=True)
         retry_in_s = None if delay_s is None else round(delay_s)
@@ -344,12 +363,20 @@ class Pipeline:
         try:
             self._link.dead_letter(delivery, code, reason)
         except BrokerAway as away:
-            keep = partial(self._keep_reject, delivery.body, f"{code}: {reason}", delivery.message_id)
-            self._patience.hold(self._runtime.writing, keep)
+            self._patience.hold(
+                self._runtime.writing, partial(self._keep_reject, delivery, f"{code}: {reason}")
+            )
             log.warning("dead_queue_unavailable", extra={"reason": away.reason})
-        fields = {"code": code, "reason": reason, "body_bytes": len(delivery.body)}
+        fields = {"code": code, "reason": reason, "body_bytes": delivery.size}
         log.warning("message_dead_lettered", extra=fields | {"conversation_id": conversation_id})
         return Outcome.DEAD_LETTERED
+
+    def _bill(self, job: Job) -> Bill:
+        return Bill(
+            body_bytes=job.body_bytes,
+            peak_rss_bytes=self._runtime.peak_rss_bytes(),
+            processing_ms=round((self._clock() - job.started) * 1000),
+        )
 
     def _fields(self, job: Job, claim: Claimed | None = None) -> dict[str, Any]:
         fields: dict[str, Any] = {

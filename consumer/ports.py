@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from repository.rows import Claimed, ClaimRequest, Contended, Refused, Sighting, StoredLog, UserStatus
+from consumer.intake import Spool
+from repository.rows import Bill, Claimed, ClaimRequest, Contended, Refused, Sighting, StoredLog, UserStatus
 
 
 @dataclass(slots=True)
@@ -12,13 +13,20 @@ class Delivery:
     """One delivery in hand.
 
     content_encoded: a content_encoding is set, whichever.
+    spool: where the body is when it is too large for memory; `body` is empty then.
     """
 
     tag: int
     redelivered: bool
-    body: bytes
+    body: bytes | bytearray
     message_id: str | None = None
     content_encoded: bool = False
+    spool: Spool | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body, wherever it is."""
+        return len(self.body) if self.spool is None else len(self.spool)
 
 
 class Link(Protocol):
@@ -54,13 +62,21 @@ class Store(Protocol):
         delta: float,
         details: Mapping[str, Any],
         advance: Callable[[UserStatus], UserStatus],
+        bill: Bill | None = None,
     ) -> UserStatus: ...
 
-    def fail(
-        self, claim: Claimed, *, code: str, details: str, delay_s: float | None, parked: bytes | None
+    def fail(  # noqa: PLR0913 (the columns of an outcome)
+        self,
+        claim: Claimed,
+        *,
+        code: str,
+        details: str,
+        delay_s: float | None,
+        parked: bytes | None,
+        bill: Bill | None = None,
     ) -> None: ...
 
-    def skip(self, claim: Claimed) -> None: ...
+    def skip(self, claim: Claimed, *, bill: Bill | None = None) -> None: ...
 
     def release(self, claim: Claimed) -> None: ...
 

@@ -1,6 +1,6 @@
 """What a child asks of whoever runs it, and tells it: the only tie between a consumer and its supervisor.
 
-Every method but `stop_requested` and `wake_with` is a report of where the child stands. A report is a write to
+Every method that returns nothing, but `wake_with`, is a report of where the child stands. A report is a write to
 shared memory of about ten microseconds, never blocks, and stays readable after the child was killed.
 """
 
@@ -20,6 +20,10 @@ class Runtime(Protocol):
         """Say whether to finish the delivery in hand and take no more."""
         ...
 
+    def hurry_requested(self) -> bool:
+        """Say whether even a delivery in hand is to be given back if its work has not really begun."""
+        ...
+
     def wake_with(self, wake: Callable[[], None] | None) -> None:
         """Call `wake` when a stop is asked for, from inside the signal handler; None forgets it."""
         ...
@@ -36,8 +40,12 @@ class Runtime(Protocol):
         """Still have nothing in hand: a sign of life, given every few seconds."""
         ...
 
+    def receiving(self, body_bytes: int, message_id: str | None) -> None:
+        """Be sent a delivery of that size. Its deadline starts here."""
+        ...
+
     def received(self, body_bytes: int, body_crc32: int) -> None:
-        """Hold a delivery. Its deadline starts here."""
+        """Hold a delivery. body_crc32: of its beginning, to know it again."""
         ...
 
     def claiming(self, conversation_id: str, claimed_by: str) -> None:
@@ -66,6 +74,26 @@ class Runtime(Protocol):
 
     def settled(self, outcome: str) -> None:
         """Be done with the delivery: it counts under `outcome`. Nothing is in hand any more."""
+        ...
+
+    def no_room(self) -> None:
+        """Ask to be replaced, with nothing in hand: the next message is too large to be taken here."""
+        ...
+
+    def room_bytes(self) -> int:
+        """Return by how much this process may still grow before it is stopped."""
+        ...
+
+    def fresh_room_bytes(self) -> int:
+        """Return by how much it might grow when it was first ready."""
+        ...
+
+    def crowded(self, in_hand_bytes: int) -> bool:
+        """Say whether this process, in_hand_bytes lighter, could not grow by what messages usually leave behind."""
+        ...
+
+    def peak_rss_bytes(self) -> int:
+        """Return the highest resident size since the last delivery began to arrive."""
         ...
 
     def returned(self) -> None:

@@ -16,7 +16,7 @@ from repository.rows import StoredLog
 _LEVEL = 1
 
 
-def park(body: bytes) -> bytes:
+def park(body: bytes | bytearray) -> bytes:
     """Compress a message body for its event's row."""
     return zlib.compress(body, _LEVEL)
 

@@ -32,7 +32,7 @@ FIELDS = struct.Struct(
     "BBHHH"  # phase, flags, lengths of the three texts
     "dddd"  # phase_since, heartbeat, message_since, waited_s
     "qqQI"  # event_id, epoch, body_bytes, body_crc32
-    "QQd"  # messages, resting_rss_bytes, rested_at
+    "QQdQ"  # messages, resting_rss_bytes, rested_at, fresh_rss_bytes
     f"{CONVERSATION_ID_BYTES}s{CLAIMED_BY_BYTES}s{NOTE_BYTES}s"
 )
 CHECKSUM = struct.Struct("<I")
@@ -152,6 +152,7 @@ def _pack(view: SlotView, sequence: int) -> bytes:
         view.messages,
         view.resting_rss_bytes,
         view.rested_at,
+        view.fresh_rss_bytes,
         conversation,
         claimed_by,
         note,
@@ -178,6 +179,7 @@ def _unpack(body: bytes) -> SlotView:
         messages,
         resting,
         rested_at,
+        fresh,
         conversation,
         claimed_by,
         note,
@@ -199,6 +201,7 @@ def _unpack(body: bytes) -> SlotView:
         messages=messages,
         resting_rss_bytes=resting,
         rested_at=rested_at,
+        fresh_rss_bytes=fresh,
     )
 
 

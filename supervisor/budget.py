@@ -37,6 +37,11 @@ def margin_bytes(settings: SupervisorSettings) -> int:
     return max(0, min(WIDEST_MARGIN_BYTES, (settings.rss_hard_bytes - settings.rss_budget_bytes) // 2))
 
 
+def stop_bytes(settings: SupervisorSettings) -> int:
+    """Return the resident size at which a child is stopped."""
+    return settings.rss_hard_bytes - margin_bytes(settings)
+
+
 def judge(rss_bytes: int | None, settings: SupervisorSettings) -> Level:
     """Place a reading: OVER the soft budget, at the STOP, or at the LAST stop, which no phase excuses."""
     if rss_bytes is None:
@@ -44,7 +49,7 @@ def judge(rss_bytes: int | None, settings: SupervisorSettings) -> Level:
     margin = margin_bytes(settings)
     if rss_bytes >= settings.rss_hard_bytes - margin // 4:
         return Level.LAST
-    if rss_bytes >= settings.rss_hard_bytes - margin:
+    if rss_bytes >= stop_bytes(settings):
         return Level.STOP
     if rss_bytes > settings.rss_budget_bytes:
         return Level.OVER
@@ -55,5 +60,5 @@ def pause_s(rss_bytes: int | None, settings: SupervisorSettings) -> float:
     """Return how long the child may go unread: seconds, from SHORTEST_PAUSE_S to the sample interval."""
     if rss_bytes is None:
         return settings.sample_interval_s
-    room_bytes = settings.rss_hard_bytes - margin_bytes(settings) - rss_bytes
+    room_bytes = stop_bytes(settings) - rss_bytes
     return max(SHORTEST_PAUSE_S, min(settings.sample_interval_s, room_bytes / GROWTH_BYTES_PER_S))

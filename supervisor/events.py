@@ -179,6 +179,15 @@ class AccountLost:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryTight:
+    """The container is near its limit: idle children are replaced, the largest first, until it is not."""
+
+    level: ClassVar[int] = WARNING
+    working_set_mb: int
+    limit_mb: int
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     level: ClassVar[int] = WARNING
     on: str
@@ -248,6 +257,7 @@ Event = (
     | AccountWritten
     | AccountDelayed
     | AccountLost
+    | MemoryTight
     | Waiting
     | Back
     | Resized

@@ -25,19 +25,21 @@ class Phase(IntEnum):
     WAITING_DATABASE = 1
     WAITING_BROKER = 2
     WAITING_SCHEMA = 3
-    IDLE = 4
-    RECEIVED = 5
-    CLAIMING = 6
-    READING = 7
-    HOLDING = 8
-    CALLING = 9
-    WRITING = 10
-    ACKING = 11
-    STOPPING = 12
+    NO_ROOM = 4
+    IDLE = 5
+    RECEIVING = 6
+    RECEIVED = 7
+    CLAIMING = 8
+    READING = 9
+    HOLDING = 10
+    CALLING = 11
+    WRITING = 12
+    ACKING = 13
+    STOPPING = 14
 
 
 WAITING = frozenset({Phase.WAITING_DATABASE, Phase.WAITING_BROKER, Phase.WAITING_SCHEMA})
-UNCOUNTED = WAITING | {Phase.HOLDING}
+UNCOUNTED = WAITING | {Phase.NO_ROOM, Phase.HOLDING}
 """Phases whose time no message answers for."""
 
 LOCKING = frozenset({Phase.WRITING, Phase.ACKING})
@@ -48,7 +50,9 @@ BRIEF = LOCKING | {Phase.CLAIMING}
 
 WORKING = frozenset(
     {
+        Phase.NO_ROOM,
         Phase.IDLE,
+        Phase.RECEIVING,
         Phase.RECEIVED,
         Phase.CLAIMING,
         Phase.READING,
@@ -98,3 +102,6 @@ EXIT_DONE = 0
 
 EXIT_FAILED = 1
 """An error that the child did not expect."""
+
+EXIT_MEMORY = 3
+"""More memory than the child may have was asked for: what a MemoryError that nobody caught ends in."""

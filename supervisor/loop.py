@@ -20,11 +20,11 @@ from typing import Any, Self, assert_never
 
 import psutil
 
-from supervisor import blame, budget, events, logs, memory, policy, process, snapshot
+from supervisor import blame, budget, container, events, logs, memory, policy, process, snapshot, wall
 from supervisor.blame import Verdict
 from supervisor.board import SPARE_SLOTS, Board
 from supervisor.errands import Errand, Kind
-from supervisor.events import Event
+from supervisor.events import VOLUNTARY, Event
 from supervisor.lifecycle import EXIT_DONE, State
 from supervisor.limits import MB, SupervisorSettings
 from supervisor.memory import OomKills, Resident
@@ -35,6 +35,9 @@ from supervisor.seat import Seat
 from supervisor.signals import Signals
 
 log = logging.getLogger("friendship.supervisor")
+
+WHOLE_EVERY_S = 1.0
+"""How often the container's memory is read, where it has a limit."""
 
 EARLIER = 0.25
 """A reading may be taken so much of its pause too early: children are then read together, in one turn for all."""
@@ -97,6 +100,9 @@ class Loop:
         self.selector = selectors.DefaultSelector()
         self.selector.register(signals.fd, selectors.EVENT_READ)
         self.oom_kills = OomKills()
+        self.container = container.find()
+        self.whole_bytes: int | None = None
+        self.whole_due_at = self.now
         self.host = socket.gethostname()
         self.rng = random.Random()  # noqa: S311 - spreads restarts, keeps no secret
         self.exit_code: int | None = None
@@ -144,7 +150,13 @@ class Loop:
         self._hear()
         self._reap()
         self._look()
-        actions = policy.decide(self.roster, self.readings, self.now, self.settings)
+        actions = policy.decide(
+            self.roster,
+            self.readings,
+            self.now,
+            self.settings,
+            working_set_bytes=self._working_set_bytes(),
+        )
         for action in actions:
             self._act(action)
         if actions:
@@ -177,7 +189,8 @@ class Loop:
         self._tell(events.Stopping(how, sum(1 for _ in self.roster.children())))
 
     def _resize(self, by: int) -> None:
-        most = min(self.board.capacity, self.settings.children_max or self.board.capacity)
+        # One page is an heir's
+        most = min(self.board.capacity - 1, self.settings.children_max or self.board.capacity)
         target = self.roster.target + by
         if target < 1:
             self._tell(events.ResizeRefused(self.roster.target, "one child is the least"))
@@ -212,7 +225,11 @@ class Loop:
         for child, end in children:
             ours, killed_by_us = child.ending, child.state is State.KILLED
             verdict = blame.judge(
-                end, ours=ours, killed_by_us=killed_by_us, oom_killed=child.pid in oom_killed
+                end,
+                ours=ours,
+                killed_by_us=killed_by_us,
+                oom_killed=child.pid in oom_killed,
+                hard_bytes=self.settings.rss_hard_bytes,
             )
             self._bury(child, end, verdict)
         for errand, end in errands:
@@ -227,7 +244,7 @@ class Loop:
     ) -> frozenset[int]:
         """Say which of these dead the kernel killed for memory. Errands weigh little, so children come first."""
         killed = {
-            child.pid: self._rss_bytes(child.slot)
+            child.pid: self._rss_bytes(child.page)
             for child, end in children
             if end.signal == signal.SIGKILL and child.state is not State.KILLED
         } | {errand.pid: 0 for errand, end in errands if end.signal == signal.SIGKILL and not errand.recalled}
@@ -237,11 +254,11 @@ class Loop:
 
     def _bury(self, child: Child, end: blame.Exit, verdict: Verdict) -> None:
         self._unwatch(child.pid)
-        last = self.readings.pop(child.slot, None)
-        reading = Reading(self.board.view(child.slot), last.rss_bytes if last else None)
+        last = self.readings.pop(child.page, None)
+        reading = Reading(self.board.view(child.page), last.rss_bytes if last else None)
         self._tell(
             *self.roster.reaped(
-                child.slot,
+                child.page,
                 end,
                 verdict,
                 reading,
@@ -279,15 +296,28 @@ class Loop:
         for child in self.roster.children():
             watched = self.watched[child.pid]
             if child.state is State.FREEZING and not child.stopped and process.stands_still(watched.pidfd):
-                self.roster.stopped(child.slot)
-            last = self.readings.get(child.slot)
+                self.roster.stopped(child.page)
+            last = self.readings.get(child.page)
             rss, read_at = (last.rss_bytes, last.read_at) if last else (None, 0.0)
             pause = budget.pause_s(rss, self.settings)
             if self.now >= watched.due_at - EARLIER * pause and watched.resident is not None:
                 rss, read_at = watched.resident.read(dense=pause < self.settings.sample_interval_s), self.now
                 watched.due_at = self.now + budget.pause_s(rss, self.settings)
-            self.readings[child.slot] = Reading(self.board.view(child.slot), rss, read_at)
-        self._tell(*self.roster.observe(self.readings, self.now))
+            self.readings[child.page] = Reading(self.board.view(child.page), rss, read_at)
+        self._tell(*self.roster.observe(self.readings, self.now, self.settings.rss_budget_bytes))
+
+    def _working_set_bytes(self) -> int | None:
+        """Weigh the whole container, once in WHOLE_EVERY_S."""
+        if not self.settings.container_limit_bytes:
+            return None
+        if self.now >= self.whole_due_at:
+            was_tight = policy.is_tight(self.whole_bytes, self.settings)
+            self.whole_bytes = self.container.working_set_bytes()
+            self.whole_due_at = self.now + WHOLE_EVERY_S
+            if policy.is_tight(self.whole_bytes, self.settings) and not was_tight:
+                limit_mb = self.settings.container_limit_bytes // MB
+                self._tell(events.MemoryTight((self.whole_bytes or 0) // MB, limit_mb))
+        return self.whole_bytes
 
     # --- act
 
@@ -295,29 +325,33 @@ class Loop:
         match action:
             case policy.Fork(slot):
                 self._fork_child(slot)
-            case policy.Drain(slot, verdict):
-                child = self._signal(slot, signal.SIGTERM)
-                self.roster.draining(slot, verdict, self.now)
-                self._tell(events.ChildDraining(slot, child.pid, verdict.cause, self._rss_mb(slot)))
-            case policy.Freeze(slot, verdict):
-                child = self._signal(slot, signal.SIGSTOP)
-                self.roster.freezing(slot, verdict, self.now)
-                self._tell(events.ChildFrozen(slot, child.pid, verdict.cause, *self._at_hand(slot)))
-            case policy.Thaw(slot):
-                child = self._signal(slot, signal.SIGCONT)
-                self.roster.thawed(slot, self.now)
-                self._tell(events.ChildThawed(slot, child.pid))
-            case policy.Settle(slot):
-                child = self.roster.child(slot)
+            case policy.Succeed(slot, verdict):
+                self._fork_heir(slot, verdict)
+            case policy.Drain(page, verdict):
+                # Work in hand is finished when the child is replaced, and given back if possible when all is to end
+                number = signal.SIGUSR2 if verdict.cause in VOLUNTARY else signal.SIGTERM
+                child = self._signal(page, number)
+                self.roster.draining(page, verdict, self.now)
+                self._tell(events.ChildDraining(child.slot, child.pid, verdict.cause, self._rss_mb(page)))
+            case policy.Freeze(page, verdict):
+                child = self._signal(page, signal.SIGSTOP)
+                self.roster.freezing(page, verdict, self.now)
+                self._tell(events.ChildFrozen(child.slot, child.pid, verdict.cause, *self._at_hand(page)))
+            case policy.Thaw(page):
+                child = self._signal(page, signal.SIGCONT)
+                self.roster.thawed(page, self.now)
+                self._tell(events.ChildThawed(child.slot, child.pid))
+            case policy.Settle(page):
+                child = self.roster.child(page)
                 verdict = child.ending or policy.STUCK
-                reading = Reading(self.board.view(slot), self.readings[slot].rss_bytes)
+                reading = Reading(self.board.view(page), self.readings[page].rss_bytes)
                 at = datetime.now(UTC)
                 death = account(child, reading, verdict, died_at=at, host=self.host)
-                self.roster.settling(slot, death, self.now)
-            case policy.Kill(slot, verdict):
-                child = self._signal(slot, signal.SIGKILL)
-                self.roster.killed(slot, verdict, self.now)
-                self._tell(events.ChildKilled(slot, child.pid, verdict.cause, *self._at_hand(slot)))
+                self.roster.settling(page, death, self.now)
+            case policy.Kill(page, verdict):
+                child = self._signal(page, signal.SIGKILL)
+                self.roster.killed(page, verdict, self.now)
+                self._tell(events.ChildKilled(child.slot, child.pid, verdict.cause, *self._at_hand(page)))
             case policy.Send(kind):
                 self._send(kind)
             case policy.Recall(pid):
@@ -332,15 +366,29 @@ class Loop:
                 assert_never(action)
 
     def _fork_child(self, slot: int) -> None:
-        generation = self.roster.slots[slot].generation + 1
-        self.board.open(slot, generation, self.now)
-        watched = self._fork(f"child {slot}", partial(self._be_child, slot), weigh=True)
+        watched = self._fork_for(slot)
         if watched is None:
             self.roster.fork_failed(slot, self.now, self.rng.random())
             return
-        limit = policy.stagger(self.settings.max_messages, self.rng.random())
-        child = self.roster.forked(slot, watched.pid, self.now, limit)
+        child = self.roster.forked(slot, watched.pid, self.now, self._message_limit())
         self._tell(events.ChildForked(slot, child.pid, child.generation))
+
+    def _fork_heir(self, slot: int, verdict: Verdict) -> None:
+        watched = self._fork_for(slot)
+        if watched is None:
+            self.roster.no_heir(self.now, self.rng.random())
+            return
+        child = self.roster.succeeded(slot, verdict, watched.pid, self.now, self._message_limit())
+        self._tell(events.ChildForked(slot, child.pid, child.generation))
+
+    def _fork_for(self, slot: int) -> Watched | None:
+        page = self.roster.free_page(slot)
+        self.board.open(page, self.roster.slots[slot].generation + 1, self.now)
+        resident = memory.own_rss_bytes()
+        return self._fork(f"child {slot}", partial(self._be_child, slot, page, resident), weigh=True)
+
+    def _message_limit(self) -> int:
+        return policy.stagger(self.settings.max_messages, self.rng.random())
 
     def _send(self, kind: Kind) -> None:
         match kind:
@@ -378,17 +426,21 @@ class Loop:
         self.selector.unregister(watched.pidfd)
         watched.close()
 
-    def _signal(self, slot: int, number: signal.Signals) -> Child:
-        child = self.roster.child(slot)
+    def _signal(self, page: int, number: signal.Signals) -> Child:
+        child = self.roster.child(page)
         process.send(self.watched[child.pid].pidfd, number)
         return child
 
     # --- in the forked process
 
-    def _be_child(self, slot: int) -> int:
-        seat = Seat(self.board, slot)
+    def _be_child(self, slot: int, page: int, resident_bytes: int) -> int:
+        """resident_bytes: of the parent; what of it is in files counts for the child once it is touched."""
+        fortify = partial(wall.build, self.settings.rss_hard_bytes)
+        fortify(resident_bytes)
+        stop_bytes = budget.stop_bytes(self.settings)
+        seat = Seat(self.board, page, slot=slot, stop_bytes=stop_bytes, when_fresh=fortify)
         self._let_go()
-        process.heed(seat.ask_to_stop)
+        process.heed(seat.ask_to_stop, seat.ask_to_retire)
         process.settle_in(f"child {slot}", expendable=True)
         process.unblock()
         code = self.programs.child(seat)
@@ -412,16 +464,16 @@ class Loop:
 
     # --- tell
 
-    def _at_hand(self, slot: int) -> tuple[int | None, str | None]:
-        reading = self.readings.get(slot)
-        return self._rss_mb(slot), reading.view.conversation_id if reading else None
+    def _at_hand(self, page: int) -> tuple[int | None, str | None]:
+        reading = self.readings.get(page)
+        return self._rss_mb(page), reading.view.conversation_id if reading else None
 
-    def _rss_mb(self, slot: int) -> int | None:
-        reading = self.readings.get(slot)
+    def _rss_mb(self, page: int) -> int | None:
+        reading = self.readings.get(page)
         return None if reading is None or reading.rss_bytes is None else reading.rss_bytes // MB
 
-    def _rss_bytes(self, slot: int) -> int:
-        reading = self.readings.get(slot)
+    def _rss_bytes(self, page: int) -> int:
+        reading = self.readings.get(page)
         return (reading.rss_bytes if reading else None) or 0
 
     def _tell(self, *told: Event) -> None:

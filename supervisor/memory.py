@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import gc
 import os
+import re
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,9 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 THRESHOLD_BYTES = 128 * 1024
 """glibc's own start values. Setting them stops it from raising them after the first large message, for good."""
+
+RESET_PEAK = b"5"
+PEAK = re.compile(rb"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 
 OOM_LOOK_S = 1.0
 OOM_FRESH_S = 2.0
@@ -47,6 +51,31 @@ def rest() -> None:
 def own_rss_bytes() -> int:
     """Return the resident bytes of this process."""
     return int(Path("/proc/self/statm").read_bytes().split()[1]) * PAGE
+
+
+class HighWater:
+    """The highest resident size of this process since the last reset.
+
+    Where the kernel cannot reset it, it is that of the whole life: of the child, as a fork begins with its own.
+    """
+
+    def __init__(self) -> None:
+        self._status = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._reset: int | None = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+        except OSError:
+            self._reset = None
+
+    def reset(self) -> None:
+        """Begin anew, from the present size."""
+        if self._reset is not None:
+            with contextlib.suppress(OSError):
+                os.write(self._reset, RESET_PEAK)
+
+    def read_bytes(self) -> int:
+        """Return the peak; 0 when the kernel does not tell it."""
+        found = PEAK.search(os.pread(self._status, 8192, 0))
+        return int(found[1]) * 1024 if found else 0
 
 
 class Resident:

@@ -19,9 +19,12 @@ For one child, the first rule that speaks wins:
 
 Then, over all children:
 
-11. Not while stopping, and one at a time until the successor is ready: replace by choice the child that is over the
-    soft budget (largest first), has had its messages, or is to be reloaded. A child that settled nothing yet is never
+11. Not while stopping, and one at a time: replace by choice the child that has no room for its next message, is over
+    the soft budget (largest first), has had its messages, or is to be reloaded. Its successor is forked first, where
+    the memory for one more idle child is there, and the child drained once the successor is ready. A child that has
+    settled nothing yet, lived less than LEAST_LIFE_S, or was not seen over the budget READINGS times in a row is never
     replaced for its size: with a budget set too low that would be a storm of restarts.
+    When the container's memory is tight, the largest idle child goes first, and before its successor comes.
 12. Not while stopping: fill one empty slot whose backoff is over. One a turn, so that readings stay dense meanwhile.
 13. Accounts that are due get a janitor, the retry pass its process, an errand past its time a kill.
 14. Give up when no slot can boot, or the schema stays too old. Exit when stopping, with no child left, and every
@@ -38,9 +41,18 @@ from supervisor.budget import Level
 from supervisor.errands import Kind
 from supervisor.events import Cause
 from supervisor.lifecycle import BRIEF, LOCKING, UNCOUNTED, WAITING, Phase, State
-from supervisor.limits import SupervisorSettings
+from supervisor.limits import MB, SupervisorSettings
 from supervisor.reading import Reading, SlotView
 from supervisor.roster import CRASH_LOOP, Child, Roster, Slot
+
+READINGS = 3
+"""So many readings in a row have to find a child over its soft budget: one may be a peak."""
+LEAST_LIFE_S = 5.0
+"""A child is not replaced for its size before: with a budget that is too low, that would be a storm of restarts."""
+NEAR_LIMIT_BYTES = 64 * MB
+"""So close to the container's limit its memory is tight: the reserve of the sum that is done at the start."""
+WORTHWHILE_BYTES = 16 * MB
+"""What replacing an idle child must give back to be worth it when memory is tight."""
 
 FREEZE_S = 2.0
 BOOT_S = 30.0
@@ -59,32 +71,40 @@ class Fork:
 
 
 @dataclass(frozen=True, slots=True)
-class Drain:
+class Succeed:
+    """Fork a successor for a slot whose child is to be replaced, for the reason given."""
+
     slot: int
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    page: int
     verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    slot: int
+    page: int
     verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Thaw:
-    slot: int
+    page: int
 
 
 @dataclass(frozen=True, slots=True)
 class Settle:
     """Take the account of a child that stands still."""
 
-    slot: int
+    page: int
 
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    slot: int
+    page: int
     verdict: Verdict
 
 
@@ -113,7 +133,7 @@ class Exit:
     exit_code: int
 
 
-Action = Fork | Drain | Freeze | Thaw | Settle | Kill | Send | Recall | GiveUp | Exit
+Action = Fork | Succeed | Drain | Freeze | Thaw | Settle | Kill | Send | Recall | GiveUp | Exit
 
 SHUTDOWN = Verdict(Cause.SHUTDOWN, blamed=False)
 FEWER = Verdict(Cause.FEWER, blamed=False)
@@ -123,9 +143,17 @@ STUCK = Verdict(Cause.DEADLINE, blamed=False)
 
 
 def decide(
-    roster: Roster, readings: Mapping[int, Reading], now: float, settings: SupervisorSettings
+    roster: Roster,
+    readings: Mapping[int, Reading],
+    now: float,
+    settings: SupervisorSettings,
+    *,
+    working_set_bytes: int | None = None,
 ) -> list[Action]:
-    """Choose this turn's actions; nothing is changed. Rules in the module's docstring."""
+    """Choose this turn's actions; nothing is changed. Rules in the module's docstring.
+
+    readings: by page. working_set_bytes: of the container whose limit is in the settings; None when not known.
+    """
     actions: list[Action] = []
     free: list[Child] = []
     for child in roster.children():
@@ -134,7 +162,8 @@ def decide(
             actions.append(action)
         elif child.state is State.READY:
             free.append(child)
-    actions.extend(_by_choice(free, roster, readings, settings))
+    tight = is_tight(working_set_bytes, settings)
+    actions.extend(_by_choice(free, roster, readings, now, settings, tight=tight))
     actions.extend(_errands(roster, now, settings))
     actions.extend(_ending(roster, readings, now, settings))
     if not any(isinstance(action, GiveUp) for action in actions):
@@ -156,7 +185,7 @@ def stagger(max_messages: int, draw: float) -> int:
 
 
 def _reading(child: Child, readings: Mapping[int, Reading]) -> Reading | None:
-    reading = readings.get(child.slot)
+    reading = readings.get(child.page)
     return reading if reading is not None and reading.view.generation == child.generation else None
 
 
@@ -168,33 +197,33 @@ def _for_child(  # noqa: PLR0911, C901 - one return to a rule
     if child.state in {State.FREEZING, State.FROZEN}:
         return _still(child, reading, roster, now, settings)
     if roster.stop is not None and roster.stop.at_once:
-        return Kill(child.slot, SHUTDOWN)
+        return Kill(child.page, SHUTDOWN)
     if reading is not None:
         view = reading.view
         level = budget.judge(reading.rss_bytes, settings)
         if level is Level.LAST or (level is Level.STOP and view.phase not in LOCKING):
             return _end(child, view, OVERWEIGHT)
         if view.phase in BRIEF and view.phase_age_s(now) > settings.write_budget_s:
-            return Kill(child.slot, STUCK)
+            return Kill(child.page, STUCK)
         if view.worked_s(now) > settings.message_deadline_s and view.phase not in LOCKING | UNCOUNTED:
             return _end(child, view, LATE)
         if view.phase in UNCOUNTED | {Phase.IDLE} and view.silence_s(now) > SILENT_S:
-            return Kill(child.slot, STUCK)
+            return Kill(child.page, STUCK)
         if view.phase is Phase.BOOTING and view.phase_age_s(now) > BOOT_S:
-            return Kill(child.slot, STUCK)
+            return Kill(child.page, STUCK)
     if child.state is State.DRAINING:
         return _drained_too_long(child, reading, roster, now, settings)
     if roster.stop is not None:
-        return Drain(child.slot, SHUTDOWN)
+        return Drain(child.page, SHUTDOWN)
     if child.slot >= roster.target:
-        return Drain(child.slot, FEWER)
+        return Drain(child.page, FEWER)
     return None
 
 
 def _end(child: Child, view: SlotView, verdict: Verdict) -> Action:
     if view.claims and view.phase not in LOCKING:
-        return Freeze(child.slot, verdict)
-    return Kill(child.slot, verdict)
+        return Freeze(child.page, verdict)
+    return Kill(child.page, verdict)
 
 
 def _still(  # noqa: PLR0911 - one return to a rule
@@ -202,53 +231,116 @@ def _still(  # noqa: PLR0911 - one return to a rule
 ) -> Action | None:
     verdict = child.ending or STUCK
     if now - child.since >= FREEZE_S or (roster.stop is not None and roster.stop.at_once):
-        return Kill(child.slot, verdict)
+        return Kill(child.page, verdict)
     if child.state is State.FROZEN:
-        return None if roster.accounts.holds(child.pid) else Kill(child.slot, verdict)
+        return None if roster.accounts.holds(child.pid) else Kill(child.page, verdict)
     if not child.stopped or reading is None:
         return None
     if budget.judge(reading.rss_bytes, settings) is Level.LAST and reading.view.phase in LOCKING:
-        return Kill(child.slot, verdict)
+        return Kill(child.page, verdict)
     if reading.view.phase in LOCKING or (verdict == LATE and reading.view.phase in UNCOUNTED):
-        return Thaw(child.slot)
+        return Thaw(child.page)
     if reading.view.claims:
-        return Settle(child.slot)
-    return Kill(child.slot, verdict) if verdict.cause is Cause.RSS_HARD else Thaw(child.slot)
+        return Settle(child.page)
+    return Kill(child.page, verdict) if verdict.cause is Cause.RSS_HARD else Thaw(child.page)
 
 
 def _drained_too_long(
     child: Child, reading: Reading | None, roster: Roster, now: float, settings: SupervisorSettings
 ) -> Action | None:
     if roster.stop is not None:
-        return Kill(child.slot, SHUTDOWN) if now - roster.stop.since >= settings.drain_timeout_s else None
+        return Kill(child.page, SHUTDOWN) if now - roster.stop.since >= settings.drain_timeout_s else None
     if now - child.since <= settings.message_deadline_s + settings.write_budget_s:
         return None
-    return _end(child, reading.view, STUCK) if reading is not None else Kill(child.slot, STUCK)
+    return _end(child, reading.view, STUCK) if reading is not None else Kill(child.page, STUCK)
 
 
-def _by_choice(
-    free: list[Child], roster: Roster, readings: Mapping[int, Reading], settings: SupervisorSettings
+def is_tight(working_set_bytes: int | None, settings: SupervisorSettings) -> bool:
+    """Say whether the container around us is near its limit."""
+    limit = settings.container_limit_bytes
+    return working_set_bytes is not None and 0 < limit <= working_set_bytes + NEAR_LIMIT_BYTES
+
+
+def _by_choice(  # noqa: PLR0913 - the facts of one choice
+    free: list[Child],
+    roster: Roster,
+    readings: Mapping[int, Reading],
+    now: float,
+    settings: SupervisorSettings,
+    *,
+    tight: bool,
 ) -> Iterator[Action]:
-    if roster.stop is not None or roster.turn is not None:
+    if roster.stop is not None:
         return
-    heavy: list[tuple[int, int]] = []
-    others: list[tuple[int, Cause]] = []
+    if roster.turn is not None:
+        yield from _hand_over(free, roster)
+        return
+    known = [(child, reading) for child in free if (reading := _reading(child, readings)) is not None]
+    if tight and (page := _largest_idle(known, now)) is not None:
+        # No successor first: it would need memory before any comes back
+        yield Drain(page, Verdict(Cause.RSS_SOFT, blamed=False))
+        return
+    chosen = _to_replace(known, now, settings)
+    if chosen is None:
+        return
+    child, cause = chosen
+    if not settings.room_for_successor:
+        yield Drain(child.page, Verdict(cause, blamed=False))
+    elif now >= roster.succeed_at:
+        yield Succeed(child.slot, Verdict(cause, blamed=False))
+
+
+def _hand_over(free: list[Child], roster: Roster) -> Iterator[Action]:
+    """Let a predecessor go once its successor is ready."""
+    if roster.turn is None or roster.heir is None or roster.heir.state is not State.READY:
+        return
     for child in free:
-        reading = _reading(child, readings)
-        if reading is None:
-            continue
+        if child.slot == roster.turn.slot and child.page != roster.heir.page:
+            yield Drain(child.page, roster.turn.verdict)
+
+
+def _to_replace(
+    known: list[tuple[Child, Reading]], now: float, settings: SupervisorSettings
+) -> tuple[Child, Cause] | None:
+    """Choose whose turn it is: who cannot work, then the heaviest over the soft budget, then the others by slot."""
+    heavy: list[tuple[int, int, Child]] = []
+    others: list[tuple[Child, Cause]] = []
+    for child, reading in known:
+        view = reading.view
         size = reading.rss_at_rest_bytes
-        if reading.view.messages > 0 and size > settings.rss_budget_bytes:
-            heavy.append((size, child.slot))
-        elif 0 < child.message_limit <= reading.view.messages:
-            others.append((child.slot, Cause.MAX_MESSAGES))
+        if view.phase is Phase.NO_ROOM:
+            return child, Cause.RSS_SOFT
+        if (
+            view.messages > 0
+            and size > settings.rss_budget_bytes
+            and child.heavy_readings >= READINGS
+            and _lived_s(child, now) >= LEAST_LIFE_S
+        ):
+            heavy.append((size, child.slot, child))
+        elif 0 < child.message_limit <= view.messages:
+            others.append((child, Cause.MAX_MESSAGES))
         elif child.to_reload:
-            others.append((child.slot, Cause.RELOAD))
+            others.append((child, Cause.RELOAD))
     if heavy:
-        yield Drain(max(heavy)[1], Verdict(Cause.RSS_SOFT, blamed=False))
-    elif others:
-        slot, cause = others[0]
-        yield Drain(slot, Verdict(cause, blamed=False))
+        return max(heavy, key=lambda one: one[:2])[2], Cause.RSS_SOFT
+    return others[0] if others else None
+
+
+def _largest_idle(known: list[tuple[Child, Reading]], now: float) -> int | None:
+    """Return the page of the idle child whose replacement gives back the most, if any gives back enough."""
+    idle = [
+        (reading.rss_at_rest_bytes - reading.view.fresh_rss_bytes, child.page)
+        for child, reading in known
+        if reading.view.phase is Phase.IDLE
+        and reading.view.fresh_rss_bytes
+        and _lived_s(child, now) >= LEAST_LIFE_S
+    ]
+    gain, page = max(idle, default=(0, 0))
+    return page if gain >= WORTHWHILE_BYTES else None
+
+
+def _lived_s(child: Child, now: float) -> float:
+    return 0.0 if child.ready_at is None else now - child.ready_at
 
 
 def _refill(roster: Roster, now: float) -> Iterator[Action]:

@@ -15,9 +15,9 @@ from typing import NoReturn
 
 import setproctitle
 
-from supervisor import logs
+from supervisor import logs, wall
 from supervisor.blame import Exit
-from supervisor.lifecycle import EXIT_FAILED
+from supervisor.lifecycle import EXIT_FAILED, EXIT_MEMORY
 
 PR_SET_PDEATHSIG = 1
 NICER = 5
@@ -59,6 +59,10 @@ def _live(parent: int, body: Callable[[], int]) -> NoReturn:
     try:
         die_with(parent)
         code = body()
+    except MemoryError as error:
+        wall.relieve()
+        code = EXIT_MEMORY
+        log.error("out_of_memory", extra={"at": logs.places(error.__traceback__)})  # noqa: TRY400 - as below
     except BaseException as error:  # noqa: BLE001 - nothing may unwind into the parent's frames above
         log.error("process_failed", extra=_told(error))  # noqa: TRY400 - no traceback: see _told
     finally:
@@ -127,10 +131,11 @@ def settle_in(title: str, *, expendable: bool) -> None:
             path.write_text(str(min(1000, int(path.read_text()) + OOM_SCORE)))
 
 
-def heed(stop: Callable[..., None] | None) -> None:
-    """Choose what a forked process listens to: SIGTERM calls `stop` (None: is ignored), the rest is the parent's.
+def heed(stop: Callable[..., None] | None, retire: Callable[..., None] | None = None) -> None:
+    """Choose what a forked process listens to: SIGTERM calls `stop`, SIGUSR2 `retire` (None: is ignored).
 
-    A terminal sends ^C and its like to the whole group, and the parent decides what that means for a child.
+    The rest is the parent's: a terminal sends ^C and its like to the whole group, and the parent decides what that
+    means for a child.
     """
     for number in (
         signal.SIGINT,
@@ -142,6 +147,7 @@ def heed(stop: Callable[..., None] | None) -> None:
     ):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN if stop is None else stop)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN if retire is None else retire)
 
 
 def unblock() -> None:
@@ -170,12 +176,15 @@ def send(pidfd: int, number: signal.Signals) -> bool:
 
 def reap(pidfd: int) -> Exit | None:
     """Take the exit status of a child that has ended; None while it runs."""
-    info = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+    info = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     if info is None:
         return None
-    if info.si_code == os.CLD_EXITED:
-        return Exit(code=info.si_status, signal=None)
-    return Exit(code=None, signal=info.si_status)
+    # Its pid is its own until it is reaped; only this call tells the peak, as waitid does not
+    _, status, usage = os.wait4(info.si_pid, 0)
+    peak = usage.ru_maxrss * 1024
+    if os.WIFSIGNALED(status):
+        return Exit(code=None, signal=os.WTERMSIG(status), peak_rss_bytes=peak)
+    return Exit(code=os.WEXITSTATUS(status), signal=None, peak_rss_bytes=peak)
 
 
 def stands_still(pidfd: int) -> bool:

@@ -12,7 +12,7 @@ class SlotView:
     Times are monotonic seconds, shared by parent and child. message_since is None with nothing in hand; claimed_by
     is None until the child asks for the event. event_id and epoch are 0 until the claim is granted *and read*.
     resting_rss_bytes is what the child last weighed with nothing in hand and all tidied up; rested_at is when it found
-    that, 0 while it has not since its last delivery.
+    that, 0 while it has not since its last delivery. fresh_rss_bytes: the first such weight.
     """
 
     generation: int
@@ -31,6 +31,7 @@ class SlotView:
     messages: int = 0
     resting_rss_bytes: int = 0
     rested_at: float = 0.0
+    fresh_rss_bytes: int = 0
 
     @property
     def claims(self) -> bool:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import count
 
 from supervisor.accounts import Accounts
 from supervisor.blame import Exit, Verdict
@@ -39,10 +40,16 @@ UNANSWERED_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """One process in a slot. ending is why we end it, once that is decided; since is when its state began."""
+    """One process in a slot, or in waiting for it.
+
+    page: of the board, where it tells of itself; no two living children share one, so it is also the child's name.
+    ending is why we end it, once that is decided; since is when its state began.
+    heavy_readings: how many in a row found it over its soft budget; weighed_at: when the last one was taken.
+    """
 
     slot: int
     pid: int
+    page: int
     generation: int
     forked_at: float
     since: float
@@ -54,6 +61,8 @@ class Child:
     stopped: bool = False
     accounted: bool = False
     to_reload: bool = False
+    heavy_readings: int = 0
+    weighed_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,14 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """A replacement by choice under way, from its first step until the successor is ready and the predecessor gone."""
+
+    slot: int
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """The supervisor is ending: since when, whether children may still finish, and with which exit code."""
 
@@ -82,8 +99,9 @@ class Stop:
 class Roster:
     """Slots by number, errands by pid, and the little that belongs to no single one of them.
 
-    target: how many slots are wanted; slot n is wanted while n < target. turn: the slot whose voluntary replacement
-    is under way, from its drain until its successor is ready. emptied_at: when, while stopping, the last child went.
+    target: how many slots are wanted; slot n is wanted while n < target. turn: the voluntary replacement under way, of
+    which there is one at most. heir: its successor, until it takes the slot; lost_heirs: those in a row that died
+    before that; succeed_at: when the next may be tried. emptied_at: when, while stopping, the last child went.
     """
 
     target: int
@@ -92,7 +110,10 @@ class Roster:
     errands: dict[int, Errand] = field(default_factory=dict)
     accounts: Accounts = field(default_factory=Accounts)
     restarts: Counter[Cause] = field(default_factory=Counter)
-    turn: int | None = None
+    turn: Turn | None = None
+    heir: Child | None = None
+    lost_heirs: int = 0
+    succeed_at: float = 0.0
     stop: Stop | None = None
     emptied_at: float | None = None
     retry_at: float = 0.0
@@ -104,18 +125,25 @@ class Roster:
     # --- questions
 
     def children(self) -> Iterator[Child]:
-        """Yield the children not reaped yet, by slot."""
+        """Yield the children not reaped yet, by slot, and the heir."""
         for number in sorted(self.slots):
             child = self.slots[number].child
             if child is not None:
                 yield child
+        if self.heir is not None:
+            yield self.heir
 
-    def child(self, number: int) -> Child:
-        """Return the child in a slot that has one."""
-        child = self.slots[number].child
-        if child is None:
-            raise KeyError(number)
-        return child
+    def child(self, page: int) -> Child:
+        """Return the child with that page. Raises KeyError when none has it."""
+        for child in self.children():
+            if child.page == page:
+                return child
+        raise KeyError(page)
+
+    def free_page(self, number: int) -> int:
+        """Return the page for a new child of that slot: its own number, or the first that is free."""
+        taken = {child.page for child in self.children()}
+        return number if number not in taken else next(page for page in count() if page not in taken)
 
     def wanted(self) -> Iterator[Slot]:
         """Yield the slots that are to be filled, by number."""
@@ -132,7 +160,7 @@ class Roster:
         self.target = target
         for number in range(target):
             self.slots.setdefault(number, Slot(number))
-        self._pass_turn_of_unwanted()
+        self._end_turn()
 
     def reload(self) -> int:
         """Mark every child of now for replacement; return how many."""
@@ -149,13 +177,20 @@ class Roster:
     # --- what was done
 
     def forked(self, number: int, pid: int, now: float, message_limit: int) -> Child:
-        """Enter a new child."""
-        slot = self.slots[number]
-        if slot.child is not None:
+        """Enter a new child of an empty slot."""
+        if self.slots[number].child is not None:
             raise ValueError(f"slot {number} is taken")
-        child = Child(number, pid, slot.generation + 1, now, now, message_limit)
-        self.slots[number] = replace(slot, child=child, generation=child.generation)
+        child = self._new(number, pid, now, message_limit)
+        self.slots[number] = replace(self.slots[number], child=child)
         return child
+
+    def succeeded(self, number: int, verdict: Verdict, pid: int, now: float, message_limit: int) -> Child:
+        """Enter a new child that waits for a slot whose child is to be replaced, for the reason given."""
+        if self.heir is not None or self.slots[number].child is None:
+            raise ValueError(f"slot {number} needs no heir, or has one")
+        self.heir = self._new(number, pid, now, message_limit)
+        self.turn = Turn(number, verdict)
+        return self.heir
 
     def fork_failed(self, number: int, now: float, jitter: float) -> None:
         """Let the slot wait: the system had no process to give."""
@@ -163,59 +198,67 @@ class Roster:
         failures = slot.failures + 1
         self.slots[number] = replace(slot, failures=failures, refill_at=now + backoff_s(failures, jitter))
 
-    def draining(self, number: int, verdict: Verdict, now: float) -> None:
+    def no_heir(self, now: float, jitter: float) -> None:
+        """Let the next successor wait: the system had no process to give."""
+        self.lost_heirs += 1
+        self.succeed_at = now + backoff_s(self.lost_heirs, jitter)
+
+    def draining(self, page: int, verdict: Verdict, now: float) -> None:
         """Note that the child was asked to finish and go."""
-        child = self.child(number)
-        if verdict.cause in VOLUNTARY:
-            self.turn = number
+        child = self.child(page)
+        if verdict.cause in VOLUNTARY and self.turn is None:
+            self.turn = Turn(child.slot, verdict)
         state = step(child.state, State.DRAINING)
         self._keep(replace(child, state=state, since=now, ending=verdict, drained_as=verdict))
 
-    def freezing(self, number: int, verdict: Verdict, now: float) -> None:
+    def freezing(self, page: int, verdict: Verdict, now: float) -> None:
         """Note that the child was told to stand still."""
-        child = self.child(number)
+        child = self.child(page)
         state = step(child.state, State.FREEZING)
         self._keep(replace(child, state=state, since=now, ending=verdict, stopped=False))
 
-    def stopped(self, number: int) -> None:
+    def stopped(self, page: int) -> None:
         """Note that a freezing child stands still: its board no longer changes."""
-        self._keep(replace(self.child(number), stopped=True))
+        self._keep(replace(self.child(page), stopped=True))
 
-    def thawed(self, number: int, now: float) -> None:
+    def thawed(self, page: int, now: float) -> None:
         """Note that a stopped child may go on where it was."""
-        child = self.child(number)
+        child = self.child(page)
         back = State.DRAINING if child.drained_as else State.READY
         state = step(child.state, back)
         self._keep(replace(child, state=state, since=now, ending=child.drained_as, stopped=False))
 
-    def settling(self, number: int, death: Death, now: float) -> None:
+    def settling(self, page: int, death: Death, now: float) -> None:
         """Take the account of a child that stands still."""
-        child = self.child(number)
+        child = self.child(page)
         self.accounts.add(death, now)
         self._keep(replace(child, state=step(child.state, State.FROZEN), accounted=True))
 
-    def killed(self, number: int, verdict: Verdict, now: float) -> None:
+    def killed(self, page: int, verdict: Verdict, now: float) -> None:
         """Note that a SIGKILL is on its way."""
-        child = self.child(number)
+        child = self.child(page)
         self._keep(replace(child, state=step(child.state, State.KILLED), since=now, ending=verdict))
 
     def recalled(self, pid: int) -> None:
         """Note that a SIGKILL is on its way to an errand."""
         self.errands[pid] = replace(self.errands[pid], recalled=True)
 
-    def observe(self, readings: Mapping[int, Reading], now: float) -> list[Event]:
-        """Note what children have reached by themselves: ready, a settled message."""
+    def observe(self, readings: Mapping[int, Reading], now: float, budget_bytes: int) -> list[Event]:
+        """Note what children have reached by themselves: ready, a settled message, a weight over the soft budget.
+
+        readings: by page.
+        """
         events: list[Event] = []
-        for child in list(self.children()):
-            reading = readings.get(child.slot)
-            if reading is None or reading.view.generation != child.generation:
+        for found in list(self.children()):
+            reading = readings.get(found.page)
+            if reading is None or reading.view.generation != found.generation:
                 continue
+            child = self._weigh(found, reading, budget_bytes)
             if child.state is State.BOOTING and reading.view.past_boot:
                 ready_at = min(now, max(child.forked_at, reading.view.phase_since))
                 self._keep(replace(child, state=step(child.state, State.READY), since=now, ready_at=ready_at))
                 self._change(child.slot, boot_failures=0)
-                if self.turn == child.slot:
-                    self.turn = None
+                self._end_turn()
                 events.append(_ready(child, ready_at))
             if reading.view.messages > 0:
                 self._change(child.slot, failures=0, boot_failures=0)
@@ -223,7 +266,7 @@ class Roster:
 
     def reaped(  # noqa: PLR0913 - the facts of one death
         self,
-        number: int,
+        page: int,
         end: Exit,
         verdict: Verdict,
         reading: Reading | None,
@@ -234,10 +277,20 @@ class Roster:
         jitter: float,
     ) -> list[Event]:
         """Strike out a child that is gone; keep the account of what it had in hand."""
-        child = self.child(number)
+        child = self.child(page)
+        number = child.slot
         view = reading.view if reading else None
-        if view is not None and view.claims and not child.accounted:
-            self.accounts.add(account(child, reading, verdict, died_at=died_at, host=host), now)
+        if reading is not None and reading.view.claims and not child.accounted:
+            heaviest = replace(reading, rss_bytes=max(reading.rss_bytes or 0, end.peak_rss_bytes) or None)
+            self.accounts.add(account(child, heaviest, verdict, died_at=died_at, host=host), now)
+        if self.heir is not None and self.heir.page == page:
+            ended = verdict.cause in {Cause.FEWER, Cause.SHUTDOWN}
+            pause = self._lose_heir(child, ended=ended, now=now, jitter=jitter)
+            self._note_emptiness(now)
+            lost: list[Event] = [_exited(child, end, verdict, reading, now)]
+            if not ended:
+                lost.append(BootFailed(number, child.pid, self.lost_heirs, round(pause, 3)))
+            return lost
         ready_at = child.ready_at
         if ready_at is None and view is not None and view.past_boot:
             ready_at = max(child.forked_at, min(now, view.phase_since))
@@ -257,7 +310,6 @@ class Roster:
         restarted = self.stop is None and number < self.target and verdict.cause in RESTARTS
         self.slots[number] = replace(
             slot,
-            child=None,
             failures=failures,
             boot_failures=boot_failures,
             refill_at=now + pause,
@@ -265,7 +317,7 @@ class Roster:
         )
         if restarted:
             self.restarts[verdict.cause] += 1
-        self._pass_turn_of_unwanted()
+        self._vacate(child)
         self._note_emptiness(now)
         events: list[Event] = [_exited(child, end, verdict, reading, now)]
         if child.ready_at is None and ready_at is not None:
@@ -279,17 +331,60 @@ class Roster:
 
     # --- the pen
 
+    def _new(self, number: int, pid: int, now: float, message_limit: int) -> Child:
+        slot = self.slots[number]
+        child = Child(number, pid, self.free_page(number), slot.generation + 1, now, now, message_limit)
+        self.slots[number] = replace(slot, generation=child.generation)
+        return child
+
     def _keep(self, child: Child) -> None:
-        self.slots[child.slot] = replace(self.slots[child.slot], child=child)
+        if self.heir is not None and self.heir.page == child.page:
+            self.heir = child
+        else:
+            self.slots[child.slot] = replace(self.slots[child.slot], child=child)
+
+    def _weigh(self, child: Child, reading: Reading, budget_bytes: int) -> Child:
+        """Count a new reading over the soft budget; start again at one within it."""
+        if reading.rss_bytes is None or reading.read_at <= child.weighed_at:
+            return child
+        heavy = child.heavy_readings + 1 if reading.rss_bytes > budget_bytes else 0
+        weighed = replace(child, heavy_readings=heavy, weighed_at=reading.read_at)
+        self._keep(weighed)
+        return weighed
+
+    def _vacate(self, gone: Child) -> None:
+        """Leave the slot to its heir, if there is one."""
+        heir = self.heir if self.heir is not None and self.heir.slot == gone.slot else None
+        if heir is not None:
+            self.heir = None
+        self.slots[gone.slot] = replace(self.slots[gone.slot], child=heir)
+        self._end_turn()
+
+    def _lose_heir(self, heir: Child, *, ended: bool, now: float, jitter: float) -> float:
+        """Go on without a successor; return the seconds until another may be tried. ended: it was told to go."""
+        self.heir = None
+        child = self.slots[heir.slot].child
+        if child is None or child.ending is None:
+            self.turn = None
+        if ended:
+            return 0.0
+        self.no_heir(now, jitter)
+        return self.succeed_at - now
+
+    def _end_turn(self) -> None:
+        """End a replacement when nobody is in waiting, and the slot is empty for good or its child is ready."""
+        if self.turn is None or self.heir is not None:
+            return
+        child = self.slots[self.turn.slot].child
+        for_good = child is None and self.turn.slot >= self.target
+        if for_good or (child is not None and child.ready_at is not None and child.ending is None):
+            self.turn = None
+            self.lost_heirs = 0
 
     def _change(self, number: int, **fields: int) -> None:
         slot = self.slots[number]
         if any(getattr(slot, name) != value for name, value in fields.items()):
             self.slots[number] = replace(slot, **fields)  # type: ignore[arg-type]
-
-    def _pass_turn_of_unwanted(self) -> None:
-        if self.turn is not None and self.turn >= self.target and self.slots[self.turn].child is None:
-            self.turn = None
 
     def _note_emptiness(self, now: float) -> None:
         if self.stop is not None and self.emptied_at is None and not any(self.children()):
@@ -299,7 +394,7 @@ class Roster:
     def _notice_waits(self, readings: Mapping[int, Reading], now: float) -> list[Event]:
         """Say once that children wait for a server, and once that none does any more while one of them works."""
         events: list[Event] = []
-        views = [readings[child.slot].view for child in self.children() if child.slot in readings]
+        views = [readings[child.page].view for child in self.children() if child.page in readings]
         for phase in sorted(WAITING):
             waiting = [view for view in views if view.phase is phase]
             on = phase.name.removeprefix("WAITING_").lower()

@@ -19,15 +19,31 @@ WAITS = {
 
 
 class Seat:
-    """The runtime of one child, from the fork to its end. A phase told twice keeps the time when it began."""
+    """The runtime of one child, from the fork to its end. A phase told twice keeps the time when it began.
 
-    def __init__(self, board: Board, slot: int) -> None:
+    page: of the board. slot: that the child fills, or will. stop_bytes: the resident size at which it is stopped.
+    when_fresh: told the child's resident size once, when it is first ready.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        page: int,
+        *,
+        slot: int,
+        stop_bytes: int,
+        when_fresh: Callable[[int], None],
+    ) -> None:
         self._board = board
+        self._page = page
         self._slot = slot
-        record = board.record(slot)
+        self._stop_bytes = stop_bytes
+        self._when_fresh = when_fresh
+        self._high_water = memory.HighWater()
+        record = board.record(page)
         self._view: SlotView = record.view
         self._counters = list(record.counters)
-        self._stop = False
+        self._stop = self._hurry = False
         self._wake: Callable[[], None] | None = None
 
     @property
@@ -35,7 +51,12 @@ class Seat:
         return self._slot
 
     def ask_to_stop(self, *_: object) -> None:
-        """Take no more messages: the handler of SIGTERM, so it touches no page that a report may be half through."""
+        """Take no more messages, begin nothing: the handler of SIGTERM."""
+        self._hurry = True
+        self.ask_to_retire()
+
+    def ask_to_retire(self, *_: object) -> None:
+        """Take no more messages: the handler of SIGUSR2, so it touches no page that a report may be half through."""
         self._stop = True
         if self._wake is not None:
             # A connection that closes just now refuses to be woken; the flag is seen all the same.
@@ -44,6 +65,9 @@ class Seat:
 
     def stop_requested(self) -> bool:
         return self._stop
+
+    def hurry_requested(self) -> bool:
+        return self._hurry
 
     def wake_with(self, wake: Callable[[], None] | None) -> None:
         self._wake = wake
@@ -58,9 +82,13 @@ class Seat:
     def idle(self) -> None:
         self._enter(Phase.IDLE)
 
+    def receiving(self, body_bytes: int, message_id: str | None) -> None:
+        self._high_water.reset()
+        held = {"message_since": time.monotonic(), "body_bytes": body_bytes, "conversation_id": message_id}
+        self._enter(Phase.RECEIVING, **{**_EMPTY_HANDED, **held})
+
     def received(self, body_bytes: int, body_crc32: int) -> None:
-        held = {"message_since": time.monotonic(), "body_bytes": body_bytes, "body_crc32": body_crc32}
-        self._enter(Phase.RECEIVED, **{**_EMPTY_HANDED, **held})
+        self._enter(Phase.RECEIVED, body_bytes=body_bytes, body_crc32=body_crc32)
 
     def claiming(self, conversation_id: str, claimed_by: str) -> None:
         self._enter(
@@ -87,6 +115,25 @@ class Seat:
         self._enter(Phase.IDLE, **_EMPTY_HANDED, messages=self._view.messages + 1)
         self._rest()
 
+    def no_room(self) -> None:
+        self._enter(Phase.NO_ROOM, **_EMPTY_HANDED)
+
+    def room_bytes(self) -> int:
+        return max(0, self._stop_bytes - memory.own_rss_bytes())
+
+    def fresh_room_bytes(self) -> int:
+        return max(0, self._stop_bytes - self._view.fresh_rss_bytes)
+
+    def crowded(self, in_hand_bytes: int) -> bool:
+        view = self._view
+        if view.messages == 0:
+            return False
+        usual = max(0, view.resting_rss_bytes - view.fresh_rss_bytes) / view.messages
+        return self.room_bytes() + in_hand_bytes < usual
+
+    def peak_rss_bytes(self) -> int:
+        return self._high_water.read_bytes()
+
     def returned(self) -> None:
         self._enter(Phase.IDLE, **_EMPTY_HANDED)
         self._rest()
@@ -98,7 +145,12 @@ class Seat:
     def _rest(self) -> None:
         """Tidy up, only now that nothing in hand is told: the size that stays is what the soft budget judges."""
         memory.rest()
-        self._enter(Phase.IDLE, resting_rss_bytes=memory.own_rss_bytes(), rested_at=time.monotonic())
+        rss = memory.own_rss_bytes()
+        fresh = self._view.fresh_rss_bytes
+        if not fresh:
+            self._when_fresh(rss)
+            fresh = rss
+        self._enter(Phase.IDLE, resting_rss_bytes=rss, rested_at=time.monotonic(), fresh_rss_bytes=fresh)
 
     def _enter(self, phase: Phase, **fields: Any) -> None:
         now = time.monotonic()
@@ -116,7 +168,7 @@ class Seat:
             "note": "",
         }
         self._view = replace(view, **{**told, **fields})
-        self._board.write(self._slot, Record(self._view, tuple(self._counters)))
+        self._board.write(self._page, Record(self._view, tuple(self._counters)))
 
 
 _EMPTY_HANDED: dict[str, Any] = {

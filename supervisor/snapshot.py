@@ -7,7 +7,7 @@ from supervisor import __version__
 from supervisor.events import RESTARTS
 from supervisor.lifecycle import WAITING, Phase, State
 from supervisor.limits import MB, SupervisorSettings
-from supervisor.reading import Reading
+from supervisor.reading import Reading, SlotView
 from supervisor.roster import Roster, Slot
 
 ALWAYS = ("processed", "failed", "skipped", "dead_lettered")
@@ -46,7 +46,7 @@ def status(  # noqa: PLR0913 - the parts it is put together from
 def _whole(roster: Roster, readings: Mapping[int, Reading]) -> str:
     if roster.stop is not None:
         return "stopping"
-    states = {_state(slot, readings.get(slot.number)) for slot in roster.wanted()}
+    states = {_state(slot, _reading(slot, readings)) for slot in roster.wanted()}
     if states <= {"idle", "busy"}:
         return "ready"
     return "waiting" if "waiting" in states else "starting" if states & {"booting", "empty"} else "running"
@@ -54,7 +54,7 @@ def _whole(roster: Roster, readings: Mapping[int, Reading]) -> str:
 
 def _child(slot: Slot, readings: Mapping[int, Reading], now: float) -> dict[str, Any]:
     child = slot.child
-    reading = readings.get(slot.number) if child else None
+    reading = _reading(slot, readings)
     view = reading.view if reading else None
     rss = reading.rss_bytes if reading else None
     return {
@@ -62,12 +62,25 @@ def _child(slot: Slot, readings: Mapping[int, Reading], now: float) -> dict[str,
         "pid": child.pid if child else None,
         "state": _state(slot, reading),
         "rss_mb": None if rss is None else round(rss / MB, 1),
+        "rss_at_start_mb": round(view.fresh_rss_bytes / MB, 1) if view and view.fresh_rss_bytes else None,
+        "growth_mb_per_100_messages": _growth_mb(view) if view else 0.0,
         "uptime_s": round(now - child.forked_at, 3) if child else 0.0,
         "messages": view.messages if view else 0,
         "restarts": slot.restarts,
         "conversation_id": view.conversation_id if view else None,
         "message_age_s": round(view.age_s(now), 3) if view else 0.0,
     }
+
+
+def _reading(slot: Slot, readings: Mapping[int, Reading]) -> Reading | None:
+    return None if slot.child is None else readings.get(slot.child.page)
+
+
+def _growth_mb(view: SlotView) -> float:
+    """Return what 100 messages leave behind, by those of this child so far."""
+    if not view.messages:
+        return 0.0
+    return round((view.resting_rss_bytes - view.fresh_rss_bytes) / view.messages * 100 / MB, 1)
 
 
 def _state(slot: Slot, reading: Reading | None) -> str:
@@ -89,7 +102,7 @@ def _state(slot: Slot, reading: Reading | None) -> str:
 
 
 def _by_itself(state: State, reading: Reading | None) -> str:
-    if reading is not None and reading.view.phase in WAITING:
+    if reading is not None and reading.view.phase in WAITING | {Phase.NO_ROOM}:
         return "waiting"
     if state is State.BOOTING:
         return "booting"

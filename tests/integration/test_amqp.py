@@ -5,12 +5,17 @@ from collections.abc import Iterator
 import pika
 import pytest
 
+from consumer.admission import Admission
 from consumer.amqp import BrokerLink, Publisher, depth
 from consumer.errors import BrokerAway
 from consumer.ports import Delivery
 from consumer.settings import BrokerSettings
 from scripts.servers.rabbitmq import RabbitMQ
 from tests.fixtures.eventually import eventually
+
+
+def keep(_size: int, _message_id: str | None) -> Admission:
+    return Admission.KEEP
 
 
 @pytest.fixture
@@ -20,7 +25,7 @@ def broker(rabbitmq_url: str, queue: str) -> BrokerSettings:
 
 @pytest.fixture
 def link(broker: BrokerSettings) -> Iterator[BrokerLink]:
-    opened = BrokerLink(broker, "test", lambda: False)
+    opened = BrokerLink(broker, "test", lambda: False, keep)
     opened.open()
     yield opened
     opened.close()
@@ -70,7 +75,7 @@ def test_an_existing_queue_is_used_as_it_is(broker: BrokerSettings) -> None:
     connection = pika.BlockingConnection(pika.URLParameters(broker.url))
     connection.channel().queue_declare(broker.queue, durable=True)
     connection.close()
-    link = BrokerLink(broker, "test", lambda: False)
+    link = BrokerLink(broker, "test", lambda: False, keep)
     link.open()
     publish(broker, b"one")
     assert receive(link).body == b"one"
@@ -180,12 +185,12 @@ def test_a_message_id_that_is_not_utf8_is_none(link: BrokerLink, broker: BrokerS
 
 def test_a_stop_ends_a_wait_early(broker: BrokerSettings) -> None:
     """A wake from a signal handler of the same thread is enough; so is a stop without a connection."""
-    link = BrokerLink(broker, "test", lambda: False)
+    link = BrokerLink(broker, "test", lambda: False, keep)
     link.open()
     link.wake()
     assert link.receive(30) is None
     link.close()
-    stopped = BrokerLink(broker, "test", lambda: True)
+    stopped = BrokerLink(broker, "test", lambda: True, keep)
     stopped.rest(30)
 
 
@@ -195,7 +200,7 @@ def test_a_stop_ends_a_wait_early(broker: BrokerSettings) -> None:
 def test_reasons_hold_no_password(url: str, queue: str) -> None:
     """They are logged."""
     with pytest.raises(BrokerAway) as away:
-        BrokerLink(BrokerSettings(url, queue), "test", lambda: False).open()
+        BrokerLink(BrokerSettings(url, queue), "test", lambda: False, keep).open()
     assert "hunter2" not in away.value.reason
 
 
@@ -203,6 +208,6 @@ def test_wrong_credentials_are_named(broker: BrokerSettings, queue: str) -> None
     """Without the password."""
     url = broker.url.replace("guest:guest", "guest:hunter2")
     with pytest.raises(BrokerAway) as away:
-        BrokerLink(BrokerSettings(url, queue), "test", lambda: False).open()
+        BrokerLink(BrokerSettings(url, queue), "test", lambda: False, keep).open()
     assert "Auth" in away.value.reason
     assert "hunter2" not in away.value.reason

@@ -171,6 +171,7 @@ class Fakes:
         number = 0
         while not runtime.stop_requested():
             number += 1
+            runtime.receiving(number, None)
             runtime.received(number, number)
             runtime.claiming(f"conv-{number}", f"me-{number}")
             runtime.claimed(number, number)
@@ -204,6 +205,7 @@ class Fakes:
         return 0
 
     def _claim(self, runtime: ChildRuntime) -> None:
+        runtime.receiving(10, None)
         runtime.received(10, 20)
         runtime.claiming(f"conv-{runtime.slot}", f"me-{runtime.slot}-{os.getpid()}")
         runtime.claimed(40 + runtime.slot, 7)

@@ -188,15 +188,27 @@ def test_the_drain_timeout_ends_who_does_not_finish(start: Start) -> None:
 
 
 def test_hup_replaces_all_one_by_one(start: Start) -> None:
-    """The next is drained only after the successor of the last is ready."""
+    """Each successor is ready before its predecessor goes, and nobody else goes meanwhile."""
     run = start("idle", children=3)
     run.wait_for("child_ready", times=3)
     run.send(signal.SIGHUP)
-    run.wait_for("child_ready", times=6)
-    after = run.names("child_draining", "child_ready")[3:]
-    assert after == [(event, slot) for slot in range(3) for event in ("child_draining", "child_ready")]
+    run.wait_for("child_exited", times=3, reason="reload")
+    after = run.names("child_draining", "child_ready", "child_exited")[3:]
+    steps = ("child_ready", "child_draining", "child_exited")
+    assert after == [(event, slot) for slot in range(3) for event in steps]
     run.ends_well()
-    assert {line["reason"] for line in run.logged("child_exited")[:3]} == {"reload"}
+
+
+def test_without_room_for_a_successor_the_next_still_waits_for_the_last_one(start: Start) -> None:
+    """One idle child more would not fit: each goes first, and nobody else until its successor is ready."""
+    run = start("idle", children=3, room_for_successor=False)
+    run.wait_for("child_ready", times=3)
+    run.send(signal.SIGHUP)
+    run.wait_for("child_ready", times=6)
+    after = run.names("child_draining", "child_ready", "child_exited")[3:]
+    steps = ("child_draining", "child_exited", "child_ready")
+    assert after == [(event, slot) for slot in range(3) for event in steps]
+    run.ends_well()
 
 
 def test_ttin_and_ttou_add_and_take_a_child(start: Start) -> None:
@@ -301,17 +313,13 @@ def test_an_account_that_cannot_be_written_is_tried_again(start: Start) -> None:
 
 
 def test_over_budget_children_are_replaced_one_at_a_time(start: Start) -> None:
-    """Three keep 60 MB after their message, with a budget of 50: each drained after the last successor is ready."""
+    """Three keep 60 MB after their message, with a budget of 50: successor ready, drained, gone, then the next."""
     run = start("heavy", children=3, rss_budget_bytes=50 * MB, rss_hard_bytes=300 * MB)
-    run.wait_for("child_ready", times=6)
     run.wait_for("child_exited", times=3, reason="rss_soft", exit=0)
-    replacing = None
-    for event, slot in run.names("child_draining", "child_ready"):
-        if event == "child_draining":
-            assert replacing is None, "one at a time"
-            replacing = slot
-        elif slot == replacing:
-            replacing = None
+    replaced = run.names("child_draining", "child_ready", "child_exited")[3:]
+    for ready, draining, exited in zip(replaced[::3], replaced[1::3], replaced[2::3], strict=True):
+        assert [ready[0], draining[0], exited[0]] == ["child_ready", "child_draining", "child_exited"]
+        assert ready[1] == draining[1] == exited[1], "one at a time"
     assert run.logged("child_killed") == []
     run.ends_well()
 

@@ -19,6 +19,7 @@ from supervisor.reading import Reading, SlotView
 from supervisor.restart import LONGEST_PAUSE_S
 from supervisor.roster import Child, Roster, account
 
+LIMIT = 2000 * MB
 SETTINGS = SupervisorSettings(
     children=3,
     rss_budget_bytes=300 * MB,
@@ -29,6 +30,7 @@ SETTINGS = SupervisorSettings(
     sample_interval_s=0.1,
     max_messages=10,
     retry_every_s=300,
+    container_limit_bytes=LIMIT,
 )
 CALM_TURNS = 60
 BUSY = (
@@ -62,7 +64,9 @@ class Body:
 class World:
     """The loop's shell without a system below it: acts on simulated bodies, and holds each action to the rules."""
 
+    room: bool = True
     now: float = 1000.0
+    tight: bool = False
     roster: Roster = field(init=False)
     bodies: dict[int, Body] = field(default_factory=dict)
     errands: dict[int, Exit] = field(default_factory=dict)
@@ -76,6 +80,10 @@ class World:
     def __post_init__(self) -> None:
         self.roster = Roster(SETTINGS.children, self.now)
         self.roster.retry_at = self.now + SETTINGS.retry_every_s
+
+    @property
+    def settings(self) -> SupervisorSettings:
+        return replace(SETTINGS, room_for_successor=self.room)
 
     def body(self, slot: int) -> Body | None:
         body = self.bodies.get(slot)
@@ -97,18 +105,23 @@ class World:
     def _turn_once(self) -> bool:
         self._reap()
         for child in self.roster.children():
-            body = self.bodies[child.slot]
+            body = self.bodies[child.page]
             if body.stop_on_its_way:
                 body.stop_on_its_way, body.standing = False, True
-                self.roster.stopped(child.slot)
-        self.roster.observe(self.readings(), self.now)
-        if self.replacing is not None:
-            successor = self.roster.slots[self.replacing].child
-            unwanted = successor is None and self.replacing >= self.roster.target
-            if unwanted or (successor is not None and successor.pid != self.replaced and successor.ready_at):
+                self.roster.stopped(child.page)
+        self.roster.observe(self.readings(), self.now, SETTINGS.rss_budget_bytes)
+        if self.replacing is not None and self.roster.heir is None:
+            here = self.roster.slots[self.replacing].child
+            unwanted = here is None and self.replacing >= self.roster.target
+            replaced = here is not None and here.pid != self.replaced and here.ready_at is not None
+            left_alone = here is not None and here.pid == self.replaced and here.ending is None
+            if unwanted or replaced or left_alone:
                 self.replacing = None
         before = repr(self.roster)
-        actions = policy.decide(self.roster, self.readings(), self.now, SETTINGS)
+        whole = LIMIT if self.tight else 0
+        actions = policy.decide(
+            self.roster, self.readings(), self.now, self.settings, working_set_bytes=whole
+        )
         assert repr(self.roster) == before, "decide changes nothing"
         for action in actions:
             self._act(action)
@@ -116,16 +129,18 @@ class World:
 
     def _reap(self) -> None:
         for child in list(self.roster.children()):
-            body = self.bodies[child.slot]
+            body = self.bodies[child.page]
             if body.end is None:
                 continue
             killed = child.state is State.KILLED
-            verdict = blame.judge(body.end, ours=child.ending, killed_by_us=killed, oom_killed=False)
+            verdict = blame.judge(
+                body.end, ours=child.ending, killed_by_us=killed, oom_killed=False, hard_bytes=375 * MB
+            )
             if verdict.cause in VOLUNTARY:
                 assert body.told_to_stop, "whoever is replaced by choice was drained"
             reading = Reading(body.view, body.rss)
             self.roster.reaped(
-                child.slot,
+                child.page,
                 body.end,
                 verdict,
                 reading,
@@ -137,7 +152,7 @@ class World:
             if body.view.claims:
                 pids = [death.pid for death in self.roster.accounts.waiting] + self.written
                 assert pids.count(body.pid) == 1, "a death with a claim in hand has one account"
-            del self.bodies[child.slot]
+            del self.bodies[child.page]
         for pid, end in list(self.errands.items()):
             errand = self.roster.errands.pop(pid)
             del self.errands[pid]
@@ -148,23 +163,24 @@ class World:
             else:
                 self.roster.accounts.failed(self.now, self.rng.random())
 
-    def _act(self, action: policy.Action) -> None:  # noqa: C901 - one case to an action
+    def _act(self, action: policy.Action) -> None:  # noqa: C901, PLR0912 - one case to an action
         match action:
             case policy.Fork(slot):
                 assert self.roster.stop is None, "no fork while stopping"
-                assert slot not in self.bodies
-                self.pids += 1
-                limit = policy.stagger(SETTINGS.max_messages, self.rng.random())
-                child = self.roster.forked(slot, self.pids, self.now, limit)
-                view = SlotView(child.generation, Phase.BOOTING, self.now, self.now)
-                self.bodies[slot] = Body(self.pids, view)
-            case policy.Drain(slot, verdict):
-                self._signalled(slot).told_to_stop = True
+                assert self.roster.slots[slot].child is None
+                self._forked(slot, None)
+            case policy.Succeed(slot, verdict):
+                assert self.roster.stop is None, "no fork while stopping"
+                assert self.room, "no successor beside its predecessor without the memory for it"
+                assert self.replacing is None, "one voluntary replacement at a time"
+                self.replacing, self.replaced = slot, self.roster.slots[slot].child.pid  # type: ignore[union-attr]
+                self._forked(slot, verdict)
+            case policy.Drain(page, verdict):
+                body, slot = self._signalled(page), self.roster.child(page).slot
+                body.told_to_stop = True
                 if verdict.cause in VOLUNTARY:
-                    assert self.replacing is None, "one voluntary replacement at a time"
-                    assert verdict.cause is not Cause.RSS_SOFT or self.bodies[slot].view.messages > 0
-                    self.replacing, self.replaced = slot, self.bodies[slot].pid
-                self.roster.draining(slot, verdict, self.now)
+                    self._drained_by_choice(body, slot, verdict)
+                self.roster.draining(page, verdict, self.now)
             case policy.Freeze(slot, verdict):
                 body = self._signalled(slot)
                 assert body.view.phase not in LOCKING, "no freeze where row locks may be held"
@@ -205,6 +221,30 @@ class World:
                 assert not self.bodies, "nobody is left behind"
                 self.exited = code
 
+    def _forked(self, slot: int, verdict: Verdict | None) -> None:
+        self.pids += 1
+        limit = policy.stagger(SETTINGS.max_messages, self.rng.random())
+        if verdict is None:
+            child = self.roster.forked(slot, self.pids, self.now, limit)
+        else:
+            child = self.roster.succeeded(slot, verdict, self.pids, self.now, limit)
+        assert child.page not in self.bodies, "no page is two children's"
+        self.bodies[child.page] = Body(
+            self.pids, SlotView(child.generation, Phase.BOOTING, self.now, self.now)
+        )
+
+    def _drained_by_choice(self, body: Body, slot: int, verdict: Verdict) -> None:
+        no_room = body.view.phase is Phase.NO_ROOM
+        if self.replacing is None:
+            assert self.tight or not self.room, "the successor comes first"
+            assert self.tight or no_room or verdict.cause is not Cause.RSS_SOFT or body.view.messages > 0
+            self.replacing, self.replaced = slot, body.pid
+            return
+        heir = self.roster.heir
+        assert (slot, body.pid) == (self.replacing, self.replaced), "one voluntary replacement at a time"
+        assert heir is not None
+        assert (heir.slot, heir.state) == (slot, State.READY), "the successor is ready before"
+
     def _kill(self, slot: int, verdict: Verdict) -> None:
         child, body = self.roster.child(slot), self._signalled(slot)
         assert verdict.cause in {Cause.RSS_HARD, Cause.DEADLINE, Cause.SHUTDOWN}, "no kill by choice"
@@ -225,10 +265,16 @@ class World:
 
 
 class SupervisorInAnyWorld(RuleBasedStateMachine):
+    room = True
+
     def __init__(self) -> None:
         super().__init__()
-        self.world = World()
+        self.world = World(self.room)
         self.world.turn()
+
+    @rule(tight=st.booleans())
+    def is_squeezed(self, tight: bool) -> None:
+        self.world.tight = tight
 
     @rule(dt=st.one_of(st.floats(0, 0.2), st.floats(0.2, 5), st.sampled_from([2.0, 31.0, 70.0])))
     def time_passes(self, dt: float) -> None:
@@ -272,7 +318,9 @@ class SupervisorInAnyWorld(RuleBasedStateMachine):
 
     @rule(
         slot=slots,
-        phase=st.sampled_from([Phase.WAITING_DATABASE, Phase.WAITING_BROKER, Phase.WAITING_SCHEMA]),
+        phase=st.sampled_from(
+            [Phase.WAITING_DATABASE, Phase.WAITING_BROKER, Phase.WAITING_SCHEMA, Phase.NO_ROOM]
+        ),
     )
     def waits(self, slot: int, phase: Phase) -> None:
         if (body := self.world.body(slot)) is not None and not body.standing:
@@ -325,16 +373,24 @@ class SupervisorInAnyWorld(RuleBasedStateMachine):
             return
         for slot in world.roster.wanted():
             assert slot.refill_at - world.now <= LONGEST_PAUSE_S
-            assert slot.child is not None or slot.number in world.bodies or world.now < slot.refill_at
+            assert slot.child is not None or world.now < slot.refill_at
+
+    @invariant()
+    def there_is_one_more_child_than_wanted_at_most(self) -> None:
+        roster = self.world.roster
+        living = list(roster.children())
+        assert len({child.page for child in living}) == len(living)
+        assert len(living) <= sum(slot.child is not None for slot in roster.slots.values()) + self.world.room
 
     @invariant()
     def the_loop_wakes_later_than_now(self) -> None:
         world = self.world
-        assert policy.next_due(world.roster, world.now, SETTINGS) > world.now
+        assert policy.next_due(world.roster, world.now, world.settings) > world.now
 
     def teardown(self) -> None:
         """Whatever happened: with good children from here on the agreed number lives again, or all has ended."""
         world = self.world
+        world.tight = False
         for _ in range(CALM_TURNS):
             for body in list(world.bodies.values()):
                 self._behave(body)
@@ -363,7 +419,14 @@ class SupervisorInAnyWorld(RuleBasedStateMachine):
         body.view = SlotView(generation, Phase.IDLE, now, now, messages=messages, resting_rss_bytes=30 * MB)
 
 
+class SupervisorInACrampedWorld(SupervisorInAnyWorld):
+    """There is no memory for a successor beside its predecessor."""
+
+    room = False
+
+
+THOROUGH = hypothesis_settings(max_examples=200, stateful_step_count=50, deadline=None)
 TestSupervisorInAnyWorld = SupervisorInAnyWorld.TestCase
-TestSupervisorInAnyWorld.settings = hypothesis_settings(
-    max_examples=300, stateful_step_count=50, deadline=None
-)
+TestSupervisorInAnyWorld.settings = THOROUGH
+TestSupervisorInACrampedWorld = SupervisorInACrampedWorld.TestCase
+TestSupervisorInACrampedWorld.settings = THOROUGH

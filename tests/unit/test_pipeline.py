@@ -40,7 +40,7 @@ class Bench:
             runtime=self.runtime,
             link=self.link,
             store=self.store,
-            keep_reject=lambda body, _reason, _message_id: self.rejects.append(body),
+            keep_reject=lambda delivery, _reason: self.rejects.append(bytes(delivery.body)),
             reach=self.reach,
             api=self.api,
             settings=settings,

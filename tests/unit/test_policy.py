@@ -11,13 +11,14 @@ from supervisor.errands import LIMITS_S, Errand, Kind
 from supervisor.events import Cause
 from supervisor.lifecycle import UNCOUNTED, Phase
 from supervisor.limits import MB
-from supervisor.policy import Drain, Fork, Freeze, GiveUp, Kill, Recall, Send, Settle, Thaw, decide
+from supervisor.policy import Drain, Fork, Freeze, GiveUp, Kill, Recall, Send, Settle, Succeed, Thaw, decide
 from supervisor.reading import Reading, SlotView
 from supervisor.roster import Roster, account
 from tests.unit.limits import SETTINGS
 
 NOW = 1000.0
 SOFT = Verdict(Cause.RSS_SOFT, blamed=False)
+CRAMPED = replace(SETTINGS, room_for_successor=False)
 
 
 def idle(messages: int = 1, resting: int = 30) -> SlotView:
@@ -38,12 +39,15 @@ def busy(phase: Phase = Phase.CALLING, age: float = 1.0, phase_age: float = 1.0)
 
 
 def book(*readings: Reading) -> tuple[Roster, dict[int, Reading]]:
-    """A book of ready children, one to a reading."""
+    """A book of children ready for a minute, one to a reading, which is the last of several such."""
     roster = Roster(len(readings), NOW)
     for slot in range(len(readings)):
-        roster.forked(slot, 100 + slot, NOW, 0)
+        roster.forked(slot, 100 + slot, NOW - 60, 0)
     seen = dict(enumerate(readings))
-    roster.observe(seen, NOW)
+    for ago in range(policy.READINGS - 1, -1, -1):
+        at = NOW - 60 if ago else NOW
+        earlier = {slot: replace(one, read_at=one.read_at - ago / 1000) for slot, one in seen.items()}
+        roster.observe(earlier, at, SETTINGS.rss_budget_bytes)
     return roster, seen
 
 
@@ -59,12 +63,60 @@ def test_the_largest_over_budget_goes_first_and_alone() -> None:
     """Live size when at rest, the size it told when busy; the next only after the successor is ready."""
     roster, seen = book(
         Reading(idle(), 310 * MB, NOW),
-        Reading(replace(busy(), resting_rss_bytes=320 * MB), 40 * MB, NOW),
+        Reading(replace(busy(), resting_rss_bytes=320 * MB), 323 * MB, NOW),
         Reading(idle(resting=400), 40 * MB, NOW),
     )
-    assert decide(roster, seen, NOW, SETTINGS) == [Drain(1, SOFT)]
+    assert decide(roster, seen, NOW, SETTINGS) == [Succeed(1, SOFT)]
+    roster.succeeded(1, SOFT, 200, NOW, 0)
+    assert decide(roster, seen, NOW, SETTINGS) == []
+    seen[3] = Reading(idle(messages=0), MB)
+    seen[3] = replace(seen[3], view=replace(seen[3].view, generation=2))
+    roster.observe(seen, NOW, SETTINGS.rss_budget_bytes)
+    assert decide(roster, seen, NOW, SETTINGS) == [Drain(1, SOFT)], "the successor is ready"
     roster.draining(1, SOFT, NOW)
     assert decide(roster, seen, NOW, SETTINGS) == []
+
+
+def test_without_memory_for_a_successor_the_predecessor_goes_first() -> None:
+    """One idle child more would be over the container's limit."""
+    roster, seen = book(Reading(idle(), 310 * MB, NOW))
+    assert decide(roster, seen, NOW, CRAMPED) == [Drain(0, SOFT)]
+    roster.draining(0, SOFT, NOW)
+    assert decide(roster, seen, NOW, CRAMPED) == []
+
+
+def test_a_single_peak_replaces_nobody() -> None:
+    """So many readings in a row, and a life of some seconds: else a low budget would be a storm."""
+    roster, seen = book(Reading(idle(), 310 * MB, NOW))
+    child = roster.child(0)
+    for patient in (
+        replace(child, heavy_readings=policy.READINGS - 1),
+        replace(child, ready_at=NOW - policy.LEAST_LIFE_S + 0.1),
+    ):
+        roster.slots[0] = replace(roster.slots[0], child=patient)
+        assert decide(roster, seen, NOW, SETTINGS) == []
+
+
+def test_who_has_no_room_for_its_message_is_replaced_first() -> None:
+    """It does not work, whatever its size and age."""
+    aside = replace(idle(), phase=Phase.NO_ROOM)
+    roster, seen = book(Reading(idle(), 310 * MB, NOW), Reading(aside, 200 * MB, NOW))
+    assert decide(roster, seen, NOW, SETTINGS) == [Succeed(1, SOFT)]
+
+
+def test_in_a_tight_container_the_largest_idle_child_goes_first() -> None:
+    """Before its successor comes, which would need memory; nobody whose end gives nothing back."""
+    roster, seen = book(
+        Reading(replace(idle(), fresh_rss_bytes=40 * MB), 50 * MB, NOW),
+        Reading(replace(idle(), fresh_rss_bytes=40 * MB), 90 * MB, NOW),
+        Reading(replace(busy(), fresh_rss_bytes=40 * MB, resting_rss_bytes=200 * MB), 200 * MB, NOW),
+    )
+    limited = replace(SETTINGS, container_limit_bytes=1000 * MB)
+    assert decide(roster, seen, NOW, limited, working_set_bytes=900 * MB) == []
+    assert decide(roster, seen, NOW, limited, working_set_bytes=936 * MB) == [Drain(1, SOFT)]
+    seen[1] = Reading(seen[1].view, 55 * MB, NOW)
+    assert decide(roster, seen, NOW, limited, working_set_bytes=990 * MB) == []
+    assert decide(roster, seen, NOW, limited) == [], "its memory is not known"
 
 
 def test_a_size_from_before_the_rest_is_no_size_at_rest() -> None:
@@ -116,7 +168,7 @@ def test_past_its_deadline_a_message_is_ended_and_blamed() -> None:
         assert decide(roster, seen, NOW, SETTINGS) == []
 
 
-@pytest.mark.parametrize("phase", sorted(UNCOUNTED))
+@pytest.mark.parametrize("phase", sorted(UNCOUNTED - {Phase.NO_ROOM}))
 def test_a_late_message_is_not_ended_while_it_waits_or_is_held(phase: Phase) -> None:
     """It was late before the server went away: its deadline speaks when the work goes on."""
     late = busy(phase, age=71, phase_age=10)
@@ -135,7 +187,7 @@ def test_an_idle_child_without_a_sign_of_life_is_killed_unblamed() -> None:
     assert decide(roster, seen, NOW, SETTINGS) == [Kill(0, policy.STUCK)]
 
 
-@pytest.mark.parametrize("phase", sorted(UNCOUNTED))
+@pytest.mark.parametrize("phase", sorted(UNCOUNTED - {Phase.NO_ROOM}))
 def test_one_that_waits_without_a_word_is_killed_unblamed(phase: Phase) -> None:
     """Each try is told of: after a minute of silence one try has no end. How long it waits does not matter."""
     waiting = busy(phase, age=5000, phase_age=4000)
@@ -278,10 +330,10 @@ def test_an_old_schema_is_waited_for_a_minute_then_named() -> None:
     old = SlotView(1, Phase.WAITING_SCHEMA, NOW, NOW, note="version 1, wanted 2")
     roster, seen = book(Reading(old, MB))
     trying = replace(old, phase=Phase.WAITING_DATABASE, phase_since=NOW + 50, heartbeat=NOW + 50, note="")
-    roster.observe({0: Reading(trying, MB)}, NOW + 50)
+    roster.observe({0: Reading(trying, MB)}, NOW + 50, 300 * MB)
     assert decide(roster, {0: Reading(trying, MB)}, NOW + 60, SETTINGS) == []
     seen = {0: Reading(replace(old, phase_since=NOW + 51, heartbeat=NOW + 51), MB)}
-    roster.observe(seen, NOW + 51)
+    roster.observe(seen, NOW + 51, 300 * MB)
     assert decide(roster, seen, NOW + 59, SETTINGS) == []
     (action,) = decide(roster, seen, NOW + 60, SETTINGS)
     assert isinstance(action, GiveUp)
@@ -294,11 +346,13 @@ def test_messages_and_reloads_take_their_turn_after_size() -> None:
     roster, seen = book(Reading(idle(messages=8), MB), Reading(idle(), MB), Reading(idle(), 310 * MB, NOW))
     roster.slots[0] = replace(roster.slots[0], child=replace(roster.child(0), message_limit=8))
     assert roster.reload() == 3
-    assert decide(roster, seen, NOW, SETTINGS) == [Drain(2, SOFT)]
+    assert decide(roster, seen, NOW, SETTINGS) == [Succeed(2, SOFT)]
     seen[2] = Reading(idle(), MB)
-    assert decide(roster, seen, NOW, SETTINGS) == [Drain(0, Verdict(Cause.MAX_MESSAGES, blamed=False))]
+    assert decide(roster, seen, NOW, SETTINGS) == [Succeed(0, Verdict(Cause.MAX_MESSAGES, blamed=False))]
     seen[0] = Reading(idle(), MB)
-    assert decide(roster, seen, NOW, SETTINGS) == [Drain(0, Verdict(Cause.RELOAD, blamed=False))]
+    assert decide(roster, seen, NOW, SETTINGS) == [Succeed(0, Verdict(Cause.RELOAD, blamed=False))]
+    roster.no_heir(NOW, 0.0)
+    assert decide(roster, seen, NOW, SETTINGS) == [], "not at once again when there was no process to be had"
 
 
 def test_a_child_that_is_being_killed_is_not_replaced_by_choice_as_well() -> None:

@@ -8,6 +8,7 @@ import pytest
 from supervisor.blame import Exit, Verdict
 from supervisor.events import Back, BootFailed, Cause, ChildExited, ChildReady, CrashLoop, Event, Waiting
 from supervisor.lifecycle import Phase, State
+from supervisor.limits import MB
 from supervisor.reading import Reading, SlotView
 from supervisor.roster import Roster
 
@@ -41,7 +42,7 @@ def book(children: int = 2) -> Roster:
 
 
 def ready(roster: Roster) -> Roster:
-    roster.observe({child.slot: Reading(view()) for child in roster.children()}, 0.0)
+    roster.observe({child.slot: Reading(view()) for child in roster.children()}, 0.0, 300 * MB)
     return roster
 
 
@@ -70,15 +71,15 @@ def test_a_child_is_ready_when_it_says_so() -> None:
     """Told once, with the milliseconds since its fork."""
     roster = book()
     seen = {0: Reading(replace(view(), phase_since=0.25)), 1: Reading(view(Phase.BOOTING))}
-    assert roster.observe(seen, 0.5) == [ChildReady(0, 100, 250)]
-    assert roster.observe(seen, 0.6) == []
+    assert roster.observe(seen, 0.5, 300 * MB) == [ChildReady(0, 100, 250)]
+    assert roster.observe(seen, 0.6, 300 * MB) == []
     assert [child.state for child in roster.children()] == [State.READY, State.BOOTING]
 
 
 def test_a_record_of_the_generation_before_says_nothing() -> None:
     """A page is reused: its old words are not the new child's."""
     roster = book()
-    assert roster.observe({0: Reading(view(generation=7))}, 0.5) == []
+    assert roster.observe({0: Reading(view(generation=7))}, 0.5, 300 * MB) == []
     assert roster.child(0).state is State.BOOTING
 
 
@@ -131,7 +132,7 @@ def test_a_failed_boot_is_told_with_the_time_of_the_next_try() -> None:
     told: list[Event] = []
     for generation in (2, 3, 4):
         roster.forked(0, 100, 10.0, 0)
-        roster.observe({0: Reading(view(generation=generation))}, 10.0)
+        roster.observe({0: Reading(view(generation=generation))}, 10.0, 300 * MB)
         told = reap(roster, 0, CRASHED, view(generation=generation), now=11.0)
     assert told[1] == CrashLoop(0, 4, 4.0)
     assert roster.slots[0].boot_failures == 0
@@ -142,7 +143,7 @@ def test_a_settled_message_ends_the_loop() -> None:
     roster = book(1)
     reap(roster, 0, CRASHED, view(Phase.BOOTING))
     roster.forked(0, 101, 11.0, 0)
-    roster.observe({0: Reading(replace(view(generation=2), messages=1))}, 11.0)
+    roster.observe({0: Reading(replace(view(generation=2), messages=1))}, 11.0, 300 * MB)
     assert (roster.slots[0].failures, roster.slots[0].boot_failures) == (0, 0)
     reap(roster, 0, CRASHED, replace(view(generation=2), messages=1), now=12.0)
     assert roster.slots[0].refill_at == 12.0
@@ -172,13 +173,65 @@ def test_a_voluntary_turn_ends_when_the_successor_is_ready() -> None:
     """Not when the old child goes, nor when the new one boots."""
     roster = ready(book())
     roster.draining(0, DRAINED, 1.0)
-    assert roster.turn == 0
+    assert roster.turn is not None
     reap(roster, 0, DRAINED, view(), now=2.0, end=Exit(0, None))
     roster.forked(0, 200, 2.0, 0)
-    roster.observe({0: Reading(view(Phase.BOOTING, 2))}, 2.1)
-    assert roster.turn == 0
-    roster.observe({0: Reading(view(Phase.IDLE, 2))}, 2.2)
+    roster.observe({0: Reading(view(Phase.BOOTING, 2))}, 2.1, 300 * MB)
+    assert roster.turn is not None
+    roster.observe({0: Reading(view(Phase.IDLE, 2))}, 2.2, 300 * MB)
     assert roster.turn is None
+
+
+def test_a_slot_passes_to_its_heir() -> None:
+    """The heir has a page of its own; the turn ends when it is ready and its predecessor gone."""
+    roster = ready(book())
+    heir = roster.succeeded(0, DRAINED, 200, 1.0, 0)
+    assert (heir.slot, heir.page, heir.generation) == (0, 2, 2)
+    assert [child.pid for child in roster.children()] == [100, 101, 200]
+    (told,) = roster.observe({2: Reading(view(Phase.IDLE, 2))}, 1.1, 300 * MB)
+    assert isinstance(told, ChildReady)
+    assert roster.turn is not None
+    roster.draining(0, DRAINED, 1.2)
+    reap(roster, 0, DRAINED, view(), now=2.0, end=Exit(0, None))
+    assert (roster.child(2).pid, roster.slots[0].child, roster.heir) == (200, roster.child(2), None)
+    assert roster.turn is None
+    assert roster.restarts[Cause.RSS_SOFT] == 1
+    assert roster.free_page(1) == 0
+
+
+def test_an_heir_takes_over_at_once_when_its_predecessor_dies() -> None:
+    """Whatever it dies of; nobody else is forked, and the turn goes on until the heir is ready."""
+    roster = ready(book())
+    roster.succeeded(0, DRAINED, 200, 1.0, 0)
+    reap(roster, 0, CRASHED, view(), now=1.1)
+    assert roster.slots[0].child == roster.child(2)
+    assert roster.turn is not None
+    roster.observe({2: Reading(view(Phase.IDLE, 2))}, 1.2, 300 * MB)
+    assert roster.turn is None
+
+
+def test_an_heir_that_dies_leaves_the_slot_as_it_is() -> None:
+    """Another is tried after a pause, longer each time."""
+    roster = ready(book())
+    pauses = []
+    for lost in (1, 2):
+        roster.succeeded(0, DRAINED, 200, 1.0, 0)
+        _, failed = reap(roster, 2, CRASHED, view(Phase.BOOTING, 1 + lost), now=1.1)
+        assert isinstance(failed, BootFailed)
+        assert (failed.slot, failed.times) == (0, lost)
+        assert roster.turn is None
+        assert roster.slots[0].child is not None
+        pauses.append(round(roster.succeed_at - 1.1, 3))
+    assert pauses == [0.5, 1.0]
+    assert roster.restarts[Cause.CRASHED] == 0
+
+
+def test_readings_over_the_budget_are_counted_in_a_row() -> None:
+    """Each reading once, however often it is looked at; one within the budget begins anew."""
+    roster = ready(book(1))
+    for read_at, rss, counted in ((1.0, 301, 1), (1.0, 301, 1), (2.0, 301, 2), (3.0, 299, 0), (4.0, 301, 1)):
+        roster.observe({0: Reading(view(), rss * MB, read_at)}, 5.0, 300 * MB)
+        assert roster.child(0).heavy_readings == counted
 
 
 def test_a_turn_does_not_outlive_its_slot() -> None:
@@ -206,25 +259,27 @@ def test_waiting_is_told_once_and_so_is_its_end() -> None:
     """Eight children that lose the database are one line, not eight a turn."""
     roster = ready(book())
     away = replace(view(Phase.WAITING_DATABASE), phase_since=3.0, note="refused")
-    assert roster.observe({0: Reading(away), 1: Reading(away)}, 4.0) == [Waiting("database", "refused", 2)]
-    assert roster.observe({0: Reading(away), 1: Reading(view())}, 5.0) == []
-    assert roster.observe({0: Reading(view()), 1: Reading(view())}, 6.0) == [Back("database", 3.0)]
-    assert roster.observe({0: Reading(view()), 1: Reading(view())}, 7.0) == []
+    assert roster.observe({0: Reading(away), 1: Reading(away)}, 4.0, 300 * MB) == [
+        Waiting("database", "refused", 2)
+    ]
+    assert roster.observe({0: Reading(away), 1: Reading(view())}, 5.0, 300 * MB) == []
+    assert roster.observe({0: Reading(view()), 1: Reading(view())}, 6.0, 300 * MB) == [Back("database", 3.0)]
+    assert roster.observe({0: Reading(view()), 1: Reading(view())}, 7.0, 300 * MB) == []
 
 
 def test_the_moment_before_a_first_answer_is_not_told() -> None:
     """Every boot waits for its servers, without a reason yet; only a wait that lasts, or fails, is news."""
     roster = book(1)
     trying = replace(view(Phase.WAITING_BROKER), phase_since=3.0)
-    assert roster.observe({0: Reading(trying)}, 3.1) == []
-    assert roster.observe({0: Reading(trying)}, 5.0) == [Waiting("broker", "no answer yet", 1)]
+    assert roster.observe({0: Reading(trying)}, 3.1, 300 * MB) == []
+    assert roster.observe({0: Reading(trying)}, 5.0, 300 * MB) == [Waiting("broker", "no answer yet", 1)]
 
 
 def test_dead_children_do_not_mean_that_the_database_is_back() -> None:
     """Nobody waits, but nobody works either."""
     roster = ready(book(1))
-    assert roster.observe({0: Reading(view(Phase.WAITING_DATABASE))}, 4.0) != []
-    assert roster.observe({}, 5.0) == []
+    assert roster.observe({0: Reading(view(Phase.WAITING_DATABASE))}, 4.0, 300 * MB) != []
+    assert roster.observe({}, 5.0, 300 * MB) == []
 
 
 def test_a_fork_that_failed_waits_like_any_failure() -> None:

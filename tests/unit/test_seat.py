@@ -10,7 +10,10 @@ from supervisor import memory
 from supervisor import seat as seat_module
 from supervisor.board import Board
 from supervisor.lifecycle import Phase
+from supervisor.limits import MB
 from supervisor.seat import Seat
+
+STOP = 300 * MB
 
 
 class Clock:
@@ -37,17 +40,23 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+def taken(board: Board, fresh: list[int] | None = None) -> Seat:
+    found = [] if fresh is None else fresh
+    return Seat(board, 1, slot=7, stop_bytes=STOP, when_fresh=found.append)
+
+
 def test_a_seat_is_what_a_consumer_asks_for(board: Board) -> None:
     """The consumer's Protocol and the supervisor's seat agree, as the type checker sees them."""
-    runtime: Runtime = Seat(board, 1)
-    assert runtime.slot == 1
+    runtime: Runtime = taken(board)
+    assert runtime.slot == 7
 
 
 def test_a_message_is_told_from_receipt_to_settlement(board: Board, clock: Clock) -> None:
     """Each step with its fields; afterwards nothing is in hand, and it is counted."""
-    seat = Seat(board, 1)
+    seat = taken(board)
     seat.ready()
     clock.now = 110.0
+    seat.receiving(3000, "conv")
     seat.received(3000, 77)
     view = board.view(1)
     assert (view.phase, view.message_since, view.body_bytes, view.body_crc32) == (
@@ -74,7 +83,7 @@ def test_a_message_is_told_from_receipt_to_settlement(board: Board, clock: Clock
 
 def test_whoever_has_nothing_in_hand_says_since_when_it_is_tidy(board: Board, clock: Clock) -> None:
     """Ready, settled or given back; never while the last message may still be on the heap."""
-    seat = Seat(board, 1)
+    seat = taken(board)
 
     def tidy_at(report: Callable[[], None], now: float) -> list[float]:
         """Return what the board says while the child tidies up, and after."""
@@ -86,16 +95,19 @@ def test_whoever_has_nothing_in_hand_says_since_when_it_is_tidy(board: Board, cl
         return [*told, board.view(1).rested_at]
 
     assert tidy_at(seat.ready, 101.0) == [0.0, 101.0]
+    seat.receiving(1, "conv")
     seat.received(1, 1)
     assert board.view(1).rested_at == 0.0
     assert tidy_at(lambda: seat.settled("processed"), 102.0) == [0.0, 102.0]
+    seat.receiving(1, "conv")
     seat.received(1, 1)
     assert tidy_at(seat.returned, 103.0) == [0.0, 103.0]
 
 
 def test_a_second_claim_in_one_delivery_forgets_the_first_token(board: Board) -> None:
     """An epoch of the claim before must not stand beside a new claim."""
-    seat = Seat(board, 1)
+    seat = taken(board)
+    seat.receiving(1, "conv")
     seat.received(1, 1)
     seat.claiming("conv", "me/1")
     seat.claimed(5, 9)
@@ -105,7 +117,8 @@ def test_a_second_claim_in_one_delivery_forgets_the_first_token(board: Board) ->
 
 def test_waiting_adds_up_and_a_wait_told_twice_keeps_its_beginning(board: Board, clock: Clock) -> None:
     """Two waits and a hold inside one message; the note of the last."""
-    seat = Seat(board, 1)
+    seat = taken(board)
+    seat.receiving(1, "conv")
     seat.received(1, 1)
     clock.now = 105.0
     seat.waiting("database", "refused")
@@ -124,7 +137,8 @@ def test_waiting_adds_up_and_a_wait_told_twice_keeps_its_beginning(board: Board,
 
 def test_a_returned_message_is_not_counted(board: Board) -> None:
     """Given back: nothing in hand, nothing settled."""
-    seat = Seat(board, 1)
+    seat = taken(board)
+    seat.receiving(1, "conv")
     seat.received(1, 1)
     seat.claiming("conv", "me/1")
     seat.returned()
@@ -134,9 +148,9 @@ def test_a_returned_message_is_not_counted(board: Board) -> None:
 
 def test_a_successor_goes_on_counting(board: Board) -> None:
     """Counters are the slot's; messages are the child's."""
-    Seat(board, 1).settled("processed")
+    taken(board).settled("processed")
     board.open(1, 5, 200.0)
-    second = Seat(board, 1)
+    second = taken(board)
     second.settled("processed")
     assert board.totals()["processed"] == 2
     assert board.view(1).messages == 1
@@ -150,10 +164,59 @@ def test_being_asked_to_stop_wakes_and_survives_a_wake_that_fails(board: Board) 
         woken.append(seat.stop_requested())
         raise RuntimeError("closing")
 
-    seat = Seat(board, 1)
+    seat = taken(board)
     seat.wake_with(wake)
     seat.ask_to_stop()
     assert woken == [True]
     seat.wake_with(None)
     seat.ask_to_stop()
     assert woken == [True]
+
+
+def test_a_child_is_fresh_once(board: Board) -> None:
+    """What it weighed when it was first ready stays told, and is told to whoever builds on it."""
+    found: list[int] = []
+    seat = taken(board, found)
+    seat.ready()
+    fresh = board.view(1).fresh_rss_bytes
+    seat.ready()
+    seat.settled("processed")
+    assert found == [fresh] == [board.view(1).fresh_rss_bytes]
+
+
+def test_room_is_what_is_left_until_the_stop(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Now, and when the child was fresh; never less than none."""
+    seat = taken(board)
+    weight = [40 * MB]
+    monkeypatch.setattr(memory, "own_rss_bytes", lambda: weight[0])
+    seat.ready()
+    weight[0] = 250 * MB
+    assert (seat.room_bytes(), seat.fresh_room_bytes()) == (50 * MB, 260 * MB)
+    weight[0] = 310 * MB
+    assert seat.room_bytes() == 0
+
+
+def test_a_child_is_crowded_when_what_messages_leave_behind_no_longer_fits(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the average of its messages so far; the message in hand goes and makes room."""
+    seat = taken(board)
+    weight = [40 * MB]
+    monkeypatch.setattr(memory, "own_rss_bytes", lambda: weight[0])
+    seat.ready()
+    assert not seat.crowded(0), "nothing is known of messages yet"
+    weight[0] = 290 * MB
+    seat.settled("processed")
+    seat.settled("processed")
+    assert seat.crowded(3 * MB), "125 MB a message, room for 13"
+    weight[0] = 160 * MB
+    assert not seat.crowded(0)
+
+
+def test_a_retiring_child_finishes_what_it_has(board: Board) -> None:
+    """Only the end of all is in a hurry."""
+    seat = taken(board)
+    seat.ask_to_retire()
+    assert (seat.stop_requested(), seat.hurry_requested()) == (True, False)
+    seat.ask_to_stop()
+    assert seat.hurry_requested()

@@ -20,8 +20,9 @@ def test_status_has_the_contracts_shape() -> None:
     roster = Roster(2, 0.0)
     roster.forked(0, 100, 1.0, 0)
     calling = replace(IDLE, phase=Phase.CALLING, message_since=4.0, conversation_id="c", messages=3)
+    calling = replace(calling, fresh_rss_bytes=30 * MB, resting_rss_bytes=33 * MB)
     seen = {0: Reading(calling, 35 * MB)}
-    roster.observe(seen, 5.0)
+    roster.observe(seen, 5.0, 300 * MB)
     told = status(roster, seen, 6.0, SETTINGS, pid=7, outcomes={"processed": 3, "duplicate": 1})
     assert told["supervisor"] == {
         "pid": 7,
@@ -37,6 +38,8 @@ def test_status_has_the_contracts_shape() -> None:
         "pid": 100,
         "state": "busy",
         "rss_mb": 35.0,
+        "rss_at_start_mb": 30.0,
+        "growth_mb_per_100_messages": 100.0,
         "uptime_s": 5.0,
         "messages": 3,
         "restarts": 0,
@@ -64,7 +67,7 @@ def test_states_are_named_for_people() -> None:
     for slot in range(5):
         roster.forked(slot, 100 + slot, 0.0, 0)
     seen = {slot: Reading(IDLE) for slot in range(4)} | {4: Reading(replace(IDLE, phase=Phase.BOOTING))}
-    roster.observe(seen, 0.0)
+    roster.observe(seen, 0.0, 300 * MB)
     roster.draining(1, Verdict(Cause.RELOAD, blamed=False), 1.0)
     roster.freezing(2, Verdict(Cause.DEADLINE, blamed=True), 1.0)
     seen[3] = Reading(replace(IDLE, phase=Phase.WAITING_BROKER))

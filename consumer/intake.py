@@ -1,0 +1,139 @@
+"""Bodies as they come off the wire: their size first, then each byte into its place, once.
+
+Theory of operation. pika gathers a body's frames and joins them, twice its size, before anyone may look at it. This
+assembler stands in the place of pika's own on the channel that consumes:
+1. The header frame brings size and message_id. They are told, and `admit` says what becomes of the body.
+2. KEEP: one buffer of the body's size, filled as frames come.
+3. SPOOL: a temporary file without a name, so that a body of any size costs a frame.
+4. LEAVE: frames are dropped. The delivery says so, and goes back to the queue.
+A file that cannot be written (no space, no directory) turns SPOOL into LEAVE.
+"""
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+from pika import frame
+from pika.channel import ContentFrameAssembler
+from pika.exceptions import BodyTooLongError
+from pika.spec import Basic
+
+from consumer.admission import Admission
+
+PART_BYTES = 1024 * 1024
+
+log = logging.getLogger("friendship.broker")
+
+
+class Spool:
+    """A body in a file, which goes with it: of bytes it has the length and the slices."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._size = 0
+
+    @classmethod
+    def open(cls) -> "Spool":
+        """Begin an empty one, in a file without a name. Raises OSError."""
+        return cls(tempfile.TemporaryFile(prefix="friendship-", buffering=0))
+
+    def __del__(self) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(self._size)
+        self._file.seek(start)
+        return self._file.read(stop - start)
+
+    def append(self, data: bytes) -> None:
+        """Add to the end. Raises OSError when there is no room for it."""
+        left = memoryview(data)
+        while left:
+            left = left[self._file.write(left) :]
+        self._size += len(data)
+
+    def parts(self) -> Iterator[bytes]:
+        """Give the body out, PART_BYTES at a time."""
+        for start in range(0, self._size, PART_BYTES):
+            yield self[start : start + PART_BYTES]
+
+
+class Left:
+    """A body that was not taken. size: of the message, in bytes."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+class Intake(ContentFrameAssembler):  # type: ignore[misc]
+    """Puts deliveries together on one channel.
+
+    announce: told size and message_id (None without one) when the header has come; says what becomes of the body.
+    """
+
+    def __init__(self, announce: Callable[[int, str | None], Admission]) -> None:
+        super().__init__()
+        self._announce = announce
+        self._body: bytearray | Spool | Left | None = None
+        self._seen = 0
+
+    @property
+    def busy(self) -> bool:
+        """Say whether a body has begun to come and is not complete."""
+        return self._body is not None
+
+    def process(self, frame_value: Any) -> Any:
+        """Take a frame; give (method, header, body) when it completes a delivery."""
+        # A publish that came back is pika's own business
+        if isinstance(frame_value, frame.Header) and isinstance(self._method_frame.method, Basic.Deliver):
+            self._header_frame = frame_value
+            self._begin(frame_value)
+            return self._complete() if frame_value.body_size == 0 else None
+        if isinstance(frame_value, frame.Body) and self._body is not None:
+            return self._add(frame_value.fragment)
+        return super().process(frame_value)
+
+    def _begin(self, header: Any) -> None:
+        size, message_id = header.body_size, header.properties.message_id
+        self._seen = 0
+        # A short string that is not UTF-8 reaches us as bytes
+        match self._announce(size, message_id if isinstance(message_id, str) else None):
+            case Admission.KEEP:
+                self._body = bytearray(size)
+            case Admission.SPOOL:
+                try:
+                    self._body = Spool.open()
+                except OSError as error:
+                    self._body = _not_kept(size, error)
+            case Admission.LEAVE:
+                self._body = Left(size)
+
+    def _add(self, fragment: bytes) -> Any:
+        end = self._seen + len(fragment)
+        size = self._header_frame.body_size
+        if end > size:
+            raise BodyTooLongError(end, size)
+        if isinstance(self._body, bytearray):
+            self._body[self._seen : end] = fragment
+        elif isinstance(self._body, Spool):
+            try:
+                self._body.append(fragment)
+            except OSError as error:
+                self._body = _not_kept(size, error)
+        self._seen = end
+        return self._complete() if end == size else None
+
+    def _complete(self) -> Any:
+        content = self._method_frame, self._header_frame, self._body
+        self._body = None
+        self._reset()
+        return content
+
+
+def _not_kept(size: int, error: OSError) -> Left:
+    log.error("body_not_kept", extra={"body_bytes": size, "reason": error.strerror or type(error).__name__})
+    return Left(size)
