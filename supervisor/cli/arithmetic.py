@@ -147,10 +147,16 @@ def _not_receivable(given: Settings) -> Remark | None:
     if _receiving_bytes(given) <= hard:
         return None
     largest = _there(max(hard - IDLE_RSS_BYTES, 0) // 2)
+    needed = _receiving_bytes(given)
+    wanted = (
+        f"--rss-hard-mb {_needed(needed)}"
+        if given.hard_given
+        else f"--rss-mb {math.ceil(needed / HARD_FACTOR / MIB)}"
+    )
     return Remark(
         f"{_source('max_message_mb')}: {given.consumer.max_message_bytes / MIB:g} MB do not fit: "
         f"twice that and an idle child ({_needed(IDLE_RSS_BYTES)} MB) are over the hard budget of {hard / MIB:g} MB",
-        (f"the largest that fits is --max-message-mb {largest}; else " if largest else "") + "raise --rss-mb",
+        (f"the largest that fits is --max-message-mb {largest}; else " if largest else "") + f"give {wanted}",
     )
 
 

@@ -137,6 +137,9 @@ def test_a_message_that_no_child_can_receive_is_refused() -> None:
     largest = named(refused, "--max-message-mb")
     assert outlook(UNLIMITED, rss_mb="100", max_message_mb=largest).problems == ()
     assert outlook(UNLIMITED, rss_mb="100", max_message_mb=str(int(largest) + 1)).problems != ()
+    assert outlook(UNLIMITED, rss_mb=named(refused, "--rss-mb")).problems == ()
+    (refused,) = outlook(UNLIMITED, rss_mb="100", rss_hard_mb="120").problems
+    assert outlook(UNLIMITED, rss_mb="100", rss_hard_mb=named(refused, "--rss-hard-mb")).problems == ()
     assert "--max-message-mb" not in outlook(UNLIMITED, rss_mb="30").problems[-1].remedy
 
 
