@@ -178,7 +178,7 @@ class BrokerLink:
         return self._intake.busy
 
     def open(self) -> None:
-        """Connect and consume, one delivery at a time. Raises BrokerAway."""
+        """Connect, and see to it that the queue is there. Raises BrokerAway."""
         self.close()
         with translated():
             connection = pika.BlockingConnection(parameters(self._settings, self._name))
@@ -188,7 +188,13 @@ class BrokerLink:
             self._intake = Intake(self._announce)
             wire.assemble_with(channel, self._intake)
             self._channel = channel
-            channel.basic_consume(self._settings.queue, self._received)
+
+    def consume(self) -> None:
+        """Have deliveries sent, one at a time. Raises BrokerAway."""
+        if self._channel is None:
+            raise BrokerAway("not connected")
+        with translated():
+            self._channel.basic_consume(self._settings.queue, self._received)
 
     def receive(self, wait_s: float) -> Delivery | None:
         """Give the next delivery, or None when none came within `wait_s` or a stop was asked for.

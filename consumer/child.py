@@ -152,37 +152,55 @@ def _consume(runtime: Runtime, link: BrokerLink, pipeline: Pipeline) -> None:
     """
     runtime.wake_with(link.wake)
     runtime.ready()
+    try:
+        _take_seat(runtime, link)
+        while True:
+            delivery = _next(runtime, link)
+            if delivery is None:
+                return
+            outcome = pipeline.handle(delivery)
+            if outcome is Outcome.RETURNED:
+                # Closing the link is what gives it back
+                runtime.returned()
+                return
+            runtime.acking()
+            crowded = runtime.crowded(delivery.size)
+            if crowded or runtime.stop_requested():
+                # Before the acknowledgement: after it the next message would be on its way, only to go back
+                link.cancel()
+            link.ack(delivery)
+            # settled() gives freed pages back to the kernel: the body must be gone by then
+            del delivery
+            runtime.settled(outcome.value)
+            if crowded:
+                raise NoRoom(0)
+    except BrokerAway as away:
+        log.info("broker_away", extra={"slot": runtime.slot, "reason": away.reason})
+        runtime.returned()
+
+
+def _take_seat(runtime: Runtime, link: BrokerLink) -> None:
+    """Have messages sent as soon as that is allowed; a child that is to go before that takes none."""
+    while not runtime.seated() and not runtime.stop_requested():
+        link.rest(RECEIVE_WAIT_S)
+        runtime.idle()
+    if not runtime.stop_requested():
+        link.consume()
+
+
+def _next(runtime: Runtime, link: BrokerLink) -> Delivery | None:
+    """Give the next delivery; None when there shall be no more. What has arrived before a stop is still dealt with."""
     while True:
         stopping = runtime.stop_requested()
         if stopping:
             link.cancel()
-        try:
-            delivery = link.receive(0.0 if stopping and not link.receiving else RECEIVE_WAIT_S)
-        except BrokerAway as away:
-            log.info("broker_away", extra={"slot": runtime.slot, "reason": away.reason})
-            runtime.returned()
-            return
-        if delivery is None:
-            if stopping and (runtime.hurry_requested() or not link.receiving):
-                return
-            if not link.receiving:
-                runtime.idle()
-            continue
-        outcome = pipeline.handle(delivery)
-        if outcome is Outcome.RETURNED:
-            # Closing the link is what gives it back
-            runtime.returned()
-            return
-        runtime.acking()
-        crowded = runtime.crowded(delivery.size)
-        if crowded or runtime.stop_requested():
-            link.cancel()
-        link.ack(delivery)
-        # settled() gives freed pages back to the kernel: the body must be gone by then
-        del delivery
-        runtime.settled(outcome.value)
-        if crowded:
-            raise NoRoom(0)
+        delivery = link.receive(0.0 if stopping and not link.receiving else RECEIVE_WAIT_S)
+        if delivery is not None:
+            return delivery
+        if stopping and (runtime.hurry_requested() or not link.receiving):
+            return None
+        if not link.receiving:
+            runtime.idle()
 
 
 def _keep_reject(database: Database, delivery: Delivery, reason: str) -> None:

@@ -24,8 +24,12 @@ class Runtime(Protocol):
         """Say whether even a delivery in hand is to be given back if its work has not really begun."""
         ...
 
+    def seated(self) -> bool:
+        """Say whether messages may be taken: not while this child waits for its predecessor to go."""
+        ...
+
     def wake_with(self, wake: Callable[[], None] | None) -> None:
-        """Call `wake` when a stop is asked for, from inside the signal handler; None forgets it."""
+        """Call `wake` when a stop is asked for, or a seat free, from inside the signal handler; None forgets it."""
         ...
 
     def waiting(self, on: Literal["database", "broker", "schema"], reason: str) -> None:
@@ -33,7 +37,7 @@ class Runtime(Protocol):
         ...
 
     def ready(self) -> None:
-        """Consume, with nothing in hand. The first call ends the boot."""
+        """Consume, or have all that it takes, with nothing in hand. The first call ends the boot."""
         ...
 
     def idle(self) -> None:

@@ -20,7 +20,7 @@ class SupervisorSettings:
     retry_every_s: pause between two retry errands; 0 is never.
     schema_wait_s: how long children may wait for `migrate` before the supervisor gives up.
     children_max: TTIN adds no child beyond it; 0 leaves it to the board's spare slots.
-    room_for_successor: one more idle child fits beside all others, so a successor may start before its predecessor ends.
+    room_for_successor: one more idle child fits beside all others: a successor may start before its predecessor ends.
     container_limit_bytes: the memory limit around us; 0 is none known.
     """
 

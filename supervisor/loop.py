@@ -321,12 +321,15 @@ class Loop:
 
     # --- act
 
-    def _act(self, action: policy.Action) -> None:  # noqa: C901 - one case to an action
+    def _act(self, action: policy.Action) -> None:  # noqa: C901, PLR0912 - one case to an action
         match action:
             case policy.Fork(slot):
                 self._fork_child(slot)
             case policy.Succeed(slot, verdict):
                 self._fork_heir(slot, verdict)
+            case policy.Seat(page):
+                self._signal(page, signal.SIGUSR1)
+                self.roster.seating(page)
             case policy.Drain(page, verdict):
                 # Work in hand is finished when the child is replaced, and given back if possible when all is to end
                 number = signal.SIGUSR2 if verdict.cause in VOLUNTARY else signal.SIGTERM
@@ -366,7 +369,7 @@ class Loop:
                 assert_never(action)
 
     def _fork_child(self, slot: int) -> None:
-        watched = self._fork_for(slot)
+        watched = self._fork_for(slot, seated=True)
         if watched is None:
             self.roster.fork_failed(slot, self.now, self.rng.random())
             return
@@ -374,18 +377,27 @@ class Loop:
         self._tell(events.ChildForked(slot, child.pid, child.generation))
 
     def _fork_heir(self, slot: int, verdict: Verdict) -> None:
-        watched = self._fork_for(slot)
+        watched = self._fork_for(slot, seated=False)
         if watched is None:
             self.roster.no_heir(self.now, self.rng.random())
             return
         child = self.roster.succeeded(slot, verdict, watched.pid, self.now, self._message_limit())
         self._tell(events.ChildForked(slot, child.pid, child.generation))
 
-    def _fork_for(self, slot: int) -> Watched | None:
+    def _fork_for(self, slot: int, *, seated: bool) -> Watched | None:
         page = self.roster.free_page(slot)
         self.board.open(page, self.roster.slots[slot].generation + 1, self.now)
         resident = memory.own_rss_bytes()
-        return self._fork(f"child {slot}", partial(self._be_child, slot, page, resident), weigh=True)
+        fortify = partial(wall.build, self.settings.rss_hard_bytes)
+
+        def be_child() -> int:
+            # What of the parent is in files counts for the child once it is touched
+            fortify(resident)
+            stop_bytes = budget.stop_bytes(self.settings)
+            seat = Seat(self.board, page, slot=slot, seated=seated, stop_bytes=stop_bytes, when_fresh=fortify)
+            return self._be_child(seat)
+
+        return self._fork(f"child {slot}", be_child, weigh=True)
 
     def _message_limit(self) -> int:
         return policy.stagger(self.settings.max_messages, self.rng.random())
@@ -433,15 +445,16 @@ class Loop:
 
     # --- in the forked process
 
-    def _be_child(self, slot: int, page: int, resident_bytes: int) -> int:
-        """resident_bytes: of the parent; what of it is in files counts for the child once it is touched."""
-        fortify = partial(wall.build, self.settings.rss_hard_bytes)
-        fortify(resident_bytes)
-        stop_bytes = budget.stop_bytes(self.settings)
-        seat = Seat(self.board, page, slot=slot, stop_bytes=stop_bytes, when_fresh=fortify)
+    def _be_child(self, seat: Seat) -> int:
         self._let_go()
-        process.heed(seat.ask_to_stop, seat.ask_to_retire)
-        process.settle_in(f"child {slot}", expendable=True)
+        process.heed(
+            {
+                signal.SIGTERM: seat.ask_to_stop,
+                signal.SIGUSR2: seat.ask_to_retire,
+                signal.SIGUSR1: seat.be_seated,
+            }
+        )
+        process.settle_in(f"child {seat.slot}", expendable=True)
         process.unblock()
         code = self.programs.child(seat)
         seat.stopping()
@@ -449,7 +462,7 @@ class Loop:
 
     def _be_errand(self, kind: Kind, work: Callable[[], None]) -> int:
         self._let_go()
-        process.heed(None)
+        process.heed({})
         process.settle_in(kind.value, expendable=False)
         process.unblock()
         work()

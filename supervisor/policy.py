@@ -21,7 +21,8 @@ Then, over all children:
 
 11. Not while stopping, and one at a time: replace by choice the child that has no room for its next message, is over
     the soft budget (largest first), has had its messages, or is to be reloaded. Its successor is forked first, where
-    the memory for one more idle child is there, and the child drained once the successor is ready. A child that has
+    the memory for one more idle child is there, and the child drained once the successor is ready, which takes
+    messages only when it is gone: else two children of one slot could be heavy at a time. A child that has
     settled nothing yet, lived less than LEAST_LIFE_S, or was not seen over the budget READINGS times in a row is never
     replaced for its size: with a budget set too low that would be a storm of restarts.
     When the container's memory is tight, the largest idle child goes first, and before its successor comes.
@@ -79,6 +80,13 @@ class Succeed:
 
 
 @dataclass(frozen=True, slots=True)
+class Seat:
+    """Let an heir whose predecessor is gone take messages."""
+
+    page: int
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     page: int
     verdict: Verdict
@@ -133,7 +141,7 @@ class Exit:
     exit_code: int
 
 
-Action = Fork | Succeed | Drain | Freeze | Thaw | Settle | Kill | Send | Recall | GiveUp | Exit
+Action = Fork | Succeed | Seat | Drain | Freeze | Thaw | Settle | Kill | Send | Recall | GiveUp | Exit
 
 SHUTDOWN = Verdict(Cause.SHUTDOWN, blamed=False)
 FEWER = Verdict(Cause.FEWER, blamed=False)
@@ -157,6 +165,8 @@ def decide(
     actions: list[Action] = []
     free: list[Child] = []
     for child in roster.children():
+        if not child.seated and child is not roster.heir:
+            actions.append(Seat(child.page))
         action = _for_child(child, _reading(child, readings), roster, now, settings)
         if action is not None:
             actions.append(action)

@@ -9,7 +9,7 @@ import random
 import resource
 import signal
 import sys
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,6 +20,16 @@ from supervisor.blame import Exit
 from supervisor.lifecycle import EXIT_FAILED, EXIT_MEMORY
 
 PR_SET_PDEATHSIG = 1
+HEEDED = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+)
 NICER = 5
 """Added to a child's nice value: the parent that watches its memory gets the processor first."""
 OOM_SCORE = 500
@@ -131,23 +141,14 @@ def settle_in(title: str, *, expendable: bool) -> None:
             path.write_text(str(min(1000, int(path.read_text()) + OOM_SCORE)))
 
 
-def heed(stop: Callable[..., None] | None, retire: Callable[..., None] | None = None) -> None:
-    """Choose what a forked process listens to: SIGTERM calls `stop`, SIGUSR2 `retire` (None: is ignored).
+def heed(heeded: Mapping[signal.Signals, Callable[..., None]]) -> None:
+    """Choose what a forked process listens to: each signal calls its handler, all others of ours are ignored.
 
-    The rest is the parent's: a terminal sends ^C and its like to the whole group, and the parent decides what that
+    A terminal sends ^C and its like to the whole group, and the parent decides what that
     means for a child.
     """
-    for number in (
-        signal.SIGINT,
-        signal.SIGQUIT,
-        signal.SIGHUP,
-        signal.SIGUSR1,
-        signal.SIGTTIN,
-        signal.SIGTTOU,
-    ):
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN if stop is None else stop)
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN if retire is None else retire)
+    for number in HEEDED:
+        signal.signal(number, heeded.get(number, signal.SIG_IGN))
 
 
 def unblock() -> None:

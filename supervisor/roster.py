@@ -44,6 +44,7 @@ class Child:
 
     page: of the board, where it tells of itself; no two living children share one, so it is also the child's name.
     ending is why we end it, once that is decided; since is when its state began.
+    seated: it may take messages; an heir may not before its predecessor is gone.
     heavy_readings: how many in a row found it over its soft budget; weighed_at: when the last one was taken.
     """
 
@@ -61,6 +62,7 @@ class Child:
     stopped: bool = False
     accounted: bool = False
     to_reload: bool = False
+    seated: bool = True
     heavy_readings: int = 0
     weighed_at: float = 0.0
 
@@ -188,7 +190,7 @@ class Roster:
         """Enter a new child that waits for a slot whose child is to be replaced, for the reason given."""
         if self.heir is not None or self.slots[number].child is None:
             raise ValueError(f"slot {number} needs no heir, or has one")
-        self.heir = self._new(number, pid, now, message_limit)
+        self.heir = replace(self._new(number, pid, now, message_limit), seated=False)
         self.turn = Turn(number, verdict)
         return self.heir
 
@@ -197,6 +199,10 @@ class Roster:
         slot = self.slots[number]
         failures = slot.failures + 1
         self.slots[number] = replace(slot, failures=failures, refill_at=now + backoff_s(failures, jitter))
+
+    def seating(self, page: int) -> None:
+        """Note that an heir was told that the slot is its own."""
+        self._keep(replace(self.child(page), seated=True))
 
     def no_heir(self, now: float, jitter: float) -> None:
         """Let the next successor wait: the system had no process to give."""

@@ -21,22 +21,24 @@ WAITS = {
 class Seat:
     """The runtime of one child, from the fork to its end. A phase told twice keeps the time when it began.
 
-    page: of the board. slot: that the child fills, or will. stop_bytes: the resident size at which it is stopped.
-    when_fresh: told the child's resident size once, when it is first ready.
+    page: of the board. slot: that the child fills, or will, if it is not seated yet. stop_bytes: the resident size at
+    which it is stopped. when_fresh: told the child's resident size once, when it is first ready.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a fork is told
         self,
         board: Board,
         page: int,
         *,
         slot: int,
+        seated: bool,
         stop_bytes: int,
         when_fresh: Callable[[int], None],
     ) -> None:
         self._board = board
         self._page = page
         self._slot = slot
+        self._seated = seated
         self._stop_bytes = stop_bytes
         self._when_fresh = when_fresh
         self._high_water = memory.HighWater()
@@ -56,8 +58,17 @@ class Seat:
         self.ask_to_retire()
 
     def ask_to_retire(self, *_: object) -> None:
-        """Take no more messages: the handler of SIGUSR2, so it touches no page that a report may be half through."""
+        """Take no more messages: the handler of SIGUSR2."""
         self._stop = True
+        self._wake_up()
+
+    def be_seated(self, *_: object) -> None:
+        """Take messages from now on: the handler of SIGUSR1."""
+        self._seated = True
+        self._wake_up()
+
+    def _wake_up(self) -> None:
+        """Run in a signal handler, so it touches no page that a report may be half through."""
         if self._wake is not None:
             # A connection that closes just now refuses to be woken; the flag is seen all the same.
             with contextlib.suppress(Exception):
@@ -68,6 +79,9 @@ class Seat:
 
     def hurry_requested(self) -> bool:
         return self._hurry
+
+    def seated(self) -> bool:
+        return self._seated
 
     def wake_with(self, wake: Callable[[], None] | None) -> None:
         self._wake = wake

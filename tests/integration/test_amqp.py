@@ -27,6 +27,7 @@ def broker(rabbitmq_url: str, queue: str) -> BrokerSettings:
 def link(broker: BrokerSettings) -> Iterator[BrokerLink]:
     opened = BrokerLink(broker, "test", lambda: False, keep)
     opened.open()
+    opened.consume()
     yield opened
     opened.close()
 
@@ -77,6 +78,7 @@ def test_an_existing_queue_is_used_as_it_is(broker: BrokerSettings) -> None:
     connection.close()
     link = BrokerLink(broker, "test", lambda: False, keep)
     link.open()
+    link.consume()
     publish(broker, b"one")
     assert receive(link).body == b"one"
     link.close()
@@ -99,6 +101,7 @@ def test_what_was_not_acknowledged_comes_back_redelivered(link: BrokerLink, brok
     link.close()
     assert link.broken
     link.open()
+    link.consume()
     assert receive(link).redelivered
 
 
@@ -117,6 +120,7 @@ def test_a_deleted_queue_is_a_broken_link_and_not_silence(link: BrokerLink, brok
 
     eventually(broken, "the link is broken")
     link.open()
+    link.consume()
     publish(broker, b"one")
     assert receive(link).body == b"one"
 
@@ -140,6 +144,7 @@ def test_a_broker_that_restarts_breaks_the_link_without_an_exception_while_worki
         link.open()
     rabbitmq.start_again()
     link.open()
+    link.consume()
     assert receive(link).body == b"one"
 
 
@@ -187,6 +192,7 @@ def test_a_stop_ends_a_wait_early(broker: BrokerSettings) -> None:
     """A wake from a signal handler of the same thread is enough; so is a stop without a connection."""
     link = BrokerLink(broker, "test", lambda: False, keep)
     link.open()
+    link.consume()
     link.wake()
     assert link.receive(30) is None
     link.close()

@@ -29,6 +29,7 @@ class Desk:
         self.admission = Admission.KEEP
         self.link = BrokerLink(broker, "test", lambda: False, self.announce)
         self.link.open()
+        self.link.consume()
 
     def announce(self, size: int, message_id: str | None) -> Admission:
         self.announced.append((size, message_id))
@@ -104,6 +105,7 @@ def test_a_body_that_is_left_goes_back_to_the_queue(desk: Desk) -> None:
     desk.link.close()
     desk.admission = Admission.KEEP
     desk.link.open()
+    desk.link.consume()
     delivery = desk.receive()
     assert delivery.size == LARGE
     assert delivery.redelivered
@@ -125,6 +127,7 @@ def test_a_body_that_no_file_takes_is_left(desk: Desk, monkeypatch: pytest.Monke
     with monkeypatch.context() as patch:
         patch.setattr(Spool, "append", lambda _spool, _data: no_file())
         desk.link.open()
+        desk.link.consume()
         with pytest.raises(NoRoom):
             eventually(lambda: desk.link.receive(0.2), "a refusal")
 
@@ -141,6 +144,7 @@ def test_a_cancelled_link_sends_nothing_back(desk: Desk) -> None:
     desk.link.close()
     assert depth(desk.broker) == 1
     desk.link.open()
+    desk.link.consume()
     second = desk.receive()
     assert (second.body, second.redelivered) == (b"two", False)
 

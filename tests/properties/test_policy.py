@@ -163,7 +163,7 @@ class World:
             else:
                 self.roster.accounts.failed(self.now, self.rng.random())
 
-    def _act(self, action: policy.Action) -> None:  # noqa: C901, PLR0912 - one case to an action
+    def _act(self, action: policy.Action) -> None:  # noqa: C901, PLR0912, PLR0915 - one case to an action
         match action:
             case policy.Fork(slot):
                 assert self.roster.stop is None, "no fork while stopping"
@@ -175,6 +175,11 @@ class World:
                 assert self.replacing is None, "one voluntary replacement at a time"
                 self.replacing, self.replaced = slot, self.roster.slots[slot].child.pid  # type: ignore[union-attr]
                 self._forked(slot, verdict)
+            case policy.Seat(page):
+                child = self.roster.child(page)
+                assert not child.seated
+                assert self.roster.slots[child.slot].child == child, "its predecessor is gone"
+                self.roster.seating(page)
             case policy.Drain(page, verdict):
                 body, slot = self._signalled(page), self.roster.child(page).slot
                 body.told_to_stop = True
@@ -380,6 +385,7 @@ class SupervisorInAnyWorld(RuleBasedStateMachine):
         roster = self.world.roster
         living = list(roster.children())
         assert len({child.page for child in living}) == len(living)
+        assert sum(child.seated for child in living) <= len(roster.slots), "one at work in a slot"
         assert len(living) <= sum(slot.child is not None for slot in roster.slots.values()) + self.world.room
 
     @invariant()
@@ -403,7 +409,7 @@ class SupervisorInAnyWorld(RuleBasedStateMachine):
             return
         living: list[Child] = list(world.roster.children())
         assert [child.slot for child in living] == list(range(world.roster.target))
-        assert all(child.state is State.READY and not child.to_reload for child in living)
+        assert all(child.state is State.READY and child.seated and not child.to_reload for child in living)
         assert not world.roster.accounts.waiting
         assert world.roster.turn is None
 

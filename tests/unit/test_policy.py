@@ -11,7 +11,20 @@ from supervisor.errands import LIMITS_S, Errand, Kind
 from supervisor.events import Cause
 from supervisor.lifecycle import UNCOUNTED, Phase
 from supervisor.limits import MB
-from supervisor.policy import Drain, Fork, Freeze, GiveUp, Kill, Recall, Send, Settle, Succeed, Thaw, decide
+from supervisor.policy import (
+    Drain,
+    Fork,
+    Freeze,
+    GiveUp,
+    Kill,
+    Recall,
+    Seat,
+    Send,
+    Settle,
+    Succeed,
+    Thaw,
+    decide,
+)
 from supervisor.reading import Reading, SlotView
 from supervisor.roster import Roster, account
 from tests.unit.limits import SETTINGS
@@ -74,7 +87,15 @@ def test_the_largest_over_budget_goes_first_and_alone() -> None:
     roster.observe(seen, NOW, SETTINGS.rss_budget_bytes)
     assert decide(roster, seen, NOW, SETTINGS) == [Drain(1, SOFT)], "the successor is ready"
     roster.draining(1, SOFT, NOW)
-    assert decide(roster, seen, NOW, SETTINGS) == []
+    assert decide(roster, seen, NOW, SETTINGS) == [], (
+        "one at work in a slot: it is not seated before the other is gone"
+    )
+    gone = Exit(0, None)
+    roster.reaped(1, gone, SOFT, None, now=NOW, died_at=datetime.now(UTC), host="h", jitter=0.0)
+    del seen[1]
+    assert decide(roster, seen, NOW, SETTINGS)[0] == Seat(3)
+    roster.seating(3)
+    assert Seat(3) not in decide(roster, seen, NOW, SETTINGS)
 
 
 def test_without_memory_for_a_successor_the_predecessor_goes_first() -> None:

@@ -32,7 +32,7 @@ def waiting() -> Iterator[Waiting]:
     go_read, go = os.pipe()
 
     def body() -> int:
-        process.heed(None)
+        process.heed({})
         process.unblock()
         os.read(go_read, 1)
         return 7

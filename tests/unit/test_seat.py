@@ -42,7 +42,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def taken(board: Board, fresh: list[int] | None = None) -> Seat:
     found = [] if fresh is None else fresh
-    return Seat(board, 1, slot=7, stop_bytes=STOP, when_fresh=found.append)
+    return Seat(board, 1, slot=7, seated=False, stop_bytes=STOP, when_fresh=found.append)
 
 
 def test_a_seat_is_what_a_consumer_asks_for(board: Board) -> None:
@@ -220,3 +220,13 @@ def test_a_retiring_child_finishes_what_it_has(board: Board) -> None:
     assert (seat.stop_requested(), seat.hurry_requested()) == (True, False)
     seat.ask_to_stop()
     assert seat.hurry_requested()
+
+
+def test_an_heir_is_seated_once_its_predecessor_is_gone(board: Board) -> None:
+    """It is woken for that; asked to go before, it never was."""
+    seat = taken(board)
+    woken: list[bool] = []
+    seat.wake_with(lambda: woken.append(seat.seated()))
+    assert not seat.seated()
+    seat.be_seated()
+    assert woken == [True]
