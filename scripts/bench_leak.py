@@ -24,7 +24,7 @@ if __package__ is None:  # started as a file, not as a module
 
 from scripts.faults import timeline
 from scripts.faults.ground import Ground
-from scripts.faults.injected import LEAK
+from scripts.faults.injected import LEAK, USE
 from scripts.faults.observer import Observer
 from scripts.faults.supervised import Supervised
 from scripts.measure import MB, copies, machine
@@ -41,12 +41,13 @@ BY_CHOICE = frozenset({"rss_soft", "shutdown"})
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What every run is given. leak_mb: of the runs that leak."""
+    """What every run is given. leak_mb: of the runs that leak. use_mb: what the others use instead, and give back."""
 
     children: int
     rss_mb: int
     hard_mb: int
     leak_mb: float
+    use_mb: float
     messages: int
 
 
@@ -77,14 +78,23 @@ class Result:
 @click.option("--pairs", default=3, show_default=True, help="Pairs of runs, with the leak and without it.")
 @click.option("--messages", default=2000, show_default=True, help="Conversations in one run.")
 @click.option("--leak-mb", default=5.0, show_default=True, help="What a conversation leaves behind.")
+@click.option(
+    "--use-mb", default=0.0, show_default=True, help="What one of the leak-free runs uses and gives back."
+)
 @click.option("--children", default=8, show_default=True, help="Children of the supervisor.")
 @click.option("--rss-mb", default=300, show_default=True, help="Soft budget; the hard one is 1.25 of it.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures there too.")
 def main(  # noqa: PLR0913, PLR0917 (the options of one command)
-    pairs: int, messages: int, leak_mb: float, children: int, rss_mb: int, json_file: Path | None
+    pairs: int,
+    messages: int,
+    leak_mb: float,
+    use_mb: float,
+    children: int,
+    rss_mb: int,
+    json_file: Path | None,
 ) -> None:
     """Prove that children that leak are replaced without a message, a moment or a twentieth of the work lost."""
-    setting = Setting(children, rss_mb, rss_mb * 5 // 4, leak_mb, messages)
+    setting = Setting(children, rss_mb, rss_mb * 5 // 4, leak_mb, use_mb, messages)
     click.echo(
         f"{messages} conversations of {SIZE_BYTES // 1000} kB, {children} children of {rss_mb} MB, "
         f"{leak_mb:g} MB left behind by each, API {API_S} s, {machine()}"
@@ -131,7 +141,11 @@ def run(stack: Stack, name: str, setting: Setting, leak_mb: float) -> Result:
 
     with temporary_directory() as directory, Ground(stack, name) as ground:
         with (
-            Supervised(directory, ground.environment | {LEAK: str(leak_mb)}, *options) as supervised,
+            Supervised(
+                directory,
+                ground.environment | {LEAK: str(leak_mb), USE: str(setting.use_mb if not leak_mb else 0)},
+                *options,
+            ) as supervised,
             Observer(supervised.pid) as observer,
         ):
             supervised.wait_until(

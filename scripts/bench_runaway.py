@@ -98,8 +98,8 @@ def main(  # noqa: PLR0913, PLR0917 (the options of one command)
             results.extend(done)
             broken.extend(wrong)
     summary = {kind.value: summarise([run for run in results if run.kind is kind]) for kind in chosen}
-    for kind, figures in summary.items():
-        click.echo(f"{kind:<8} {figures}")
+    for name, figures in summary.items():
+        click.echo(f"{name:<8} {figures}")
     if json_file:
         report = {
             "machine": machine(),

@@ -3,8 +3,9 @@
     python -m scripts.faults.injected run --children 8
 
 A conversation whose id names a runaway (`scripts.faults.runaway`) becomes one where its log would be read. With
-FRIENDSHIP_FAULT_LEAK_MB set, every conversation leaves that much memory behind in its child. And every delivery that
-the broker calls a second one is told in the log, as `redelivered`: most leave no other trace.
+FRIENDSHIP_FAULT_LEAK_MB set, every conversation leaves that much memory behind in its child; with
+FRIENDSHIP_FAULT_USE_MB it uses as much and gives it back. And every delivery that the broker calls a second one is told
+in the log, as `redelivered`: most leave no other trace.
 """
 
 import functools
@@ -18,13 +19,13 @@ from scripts.faults import runaway
 from supervisor import signals
 from supervisor.__main__ import main
 
-LEAK = "FRIENDSHIP_FAULT_LEAK_MB"
+LEAK, USE = "FRIENDSHIP_FAULT_LEAK_MB", "FRIENDSHIP_FAULT_USE_MB"
 
 log = logging.getLogger("friendship.faults")
 _leaked: list[bytes] = []
 
 
-def inject(leak_bytes: int) -> None:
+def inject(leak_bytes: int, use_bytes: int) -> None:
     """Put the faults before the step that reads a log; before the fork, so that every child has them."""
     transcribe = pipeline.transcribe  # type: ignore[attr-defined] # imported there, and looked up there at each call
     handle = pipeline.Pipeline.handle
@@ -34,8 +35,10 @@ def inject(leak_bytes: int) -> None:
         kind = runaway.kind_of(conversation_id)
         if kind is not None:
             runaway.run(kind)
+        taken = b"\1" * (leak_bytes + use_bytes)
         if leak_bytes:
-            _leaked.append(b"\1" * leak_bytes)
+            _leaked.append(taken)
+        del taken
         return transcribe(source, user_id, conversation_id, *rest, **named)
 
     @functools.wraps(handle)
@@ -50,5 +53,5 @@ def inject(leak_bytes: int) -> None:
 
 if __name__ == "__main__":
     signals.hold()
-    inject(int(float(os.environ.get(LEAK, "0")) * runaway.MB))
+    inject(*(int(float(os.environ.get(name, "0")) * runaway.MB) for name in (LEAK, USE)))
     main()

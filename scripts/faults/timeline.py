@@ -22,14 +22,17 @@ class Recycle:
 
 def fewest_ready(lines: Iterable[Line], children: int) -> int:
     """Return the smallest number of children ready at one time: from when all were first, until the stop."""
-    ready: set[int] = set()
+    ready: dict[int, int] = {}  # slot by pid, the longest ready first
     fewest, complete = children, False
     for line in lines:
         match line:
-            case {"event": "child_ready" | "child_thawed", "pid": pid}:
-                ready.add(pid)
+            case {"event": "child_ready" | "child_thawed", "pid": pid, "slot": slot}:
+                ready[pid] = slot
             case {"event": event, "pid": pid} if event in LEAVING:
-                ready.discard(pid)
+                ready.pop(pid, None)
+            case {"event": "no_room", "slot": slot}:
+                # Of a child and its successor it is the child, which takes nothing any more
+                ready.pop(next((pid for pid, place in ready.items() if place == slot), 0), None)
             case {"event": "stopping"}:
                 break
             case _:

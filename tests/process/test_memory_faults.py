@@ -1,19 +1,21 @@
 """Memory is a promise: conversations that take it without end, and children that leak, on the real program."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psutil
 import pytest
 
 from scripts.conversations import make
 from scripts.faults import runaway
 from scripts.faults.injected import LEAK
 from scripts.faults.observer import Observer
-from scripts.faults.runaway import MB, Kind
+from scripts.faults.runaway import ENDLESS, MB, Kind
 from scripts.servers.memory_api import MemoryApiStandIn
 from tests.fixtures.desk import Desk
 from tests.fixtures.worker import Worker
@@ -78,6 +80,38 @@ def test_a_runaway_ends_at_the_budget_and_stops_nobody(start_injected: Start, de
     worker.wait_until(lambda: len(worker.children()) == 2, "both slots are filled again")
     assert worker.stop() == 0
     desk.assert_clean_ending(worker)
+
+
+@pytest.mark.parametrize("kind", [*ENDLESS, Kind.SEGFAULT])
+def test_the_wall_holds_while_nobody_watches(
+    start_injected: Start, desk: Desk, memory_api: MemoryApiStandIn, kind: Kind
+) -> None:
+    """With the supervisor stopped no reading is taken: the kernel's limit alone keeps children below the budget."""
+    worker = start_injected("--rss-mb=300", "--rss-hard-mb=375", "--allow-overcommit")
+    worker.wait_for("child_ready", times=2)
+    # Children that have worked: the allocator has reserved what it would need, and begun to use some of it
+    memory_api.set_mode("delay", seconds=0.1)
+    desk.publish_many(6)
+    worker.wait_until(lambda: desk.statuses()["PROCESSED"] == 6, "all are processed")
+    children = worker.children()
+    culprit = runaway.conversation_id(kind, "1")
+    with Observer(worker.pid) as observer:
+        worker.send(signal.SIGSTOP)
+        desk.publish([make(culprit, "user-1")])
+        worker.wait_until(lambda: all(map(is_zombie, children)), "both have died of it")
+        seen = observer.report()
+        worker.send(signal.SIGCONT)
+    assert seen.above(375 * MB) == {}
+    worker.wait_until(lambda: desk.status(culprit) == "FAILED", f"{culprit} has failed")
+    event = desk.event(culprit)
+    assert event is not None
+    assert (event["error_code"], event["next_attempt_at"]) == ("MEMORY_BUDGET_EXCEEDED", None)
+    assert worker.stop() == 0
+    desk.assert_clean_ending(worker)
+
+
+def is_zombie(pid: int) -> bool:
+    return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_a_leak_ends_children_between_messages(

@@ -92,7 +92,7 @@ def test_a_runaways_run_is_judged(change: dict[str, Any], named: str | None) -> 
 )
 def test_a_leaking_run_is_judged(change: dict[str, Any], named: str | None) -> None:
     """The leak-free run of the pair is judged likewise, but need not replace a child."""
-    setting = bench_leak.Setting(8, 300, 375, 5.0, 2000)
+    setting = bench_leak.Setting(8, 300, 375, 5.0, 0.0, 2000)
     broken = bench_leak.judge([{"free": FREE, "leaking": replace(LEAK, **change)}], setting)
     assert len(broken) == (named is not None)
     assert all(named in promise for promise in broken if named)

@@ -7,7 +7,9 @@ from scripts.faults.timeline import Line
 
 
 def line(event: str, pid: int, second: float = 0.0, **fields: object) -> Line:
-    return {"event": event, "pid": pid, "ts": f"2026-01-01T00:00:{second:06.3f}Z", **fields}
+    """Spell a line about a child; child 1 and all later ones are in slot 0, child 2 is in slot 1."""
+    slot = int(pid == 2)
+    return {"event": event, "pid": pid, "slot": slot, "ts": f"2026-01-01T00:00:{second:06.3f}Z", **fields}
 
 
 BOTH = [line("child_ready", 1), line("child_ready", 2)]
@@ -24,6 +26,15 @@ def test_a_child_counts_no_more_from_the_word_to_go() -> None:
     for sign in ("child_draining", "child_frozen", "child_killed", "child_exited"):
         lines = [*BOTH, line(sign, 1), line("child_exited", 1), line("child_ready", 3)]
         assert timeline.fewest_ready(lines, 2) == 1
+
+
+def test_a_child_without_room_is_not_ready() -> None:
+    """It takes no message from then on; the line tells its slot only, where its successor may be ready already."""
+    full: Line = {"event": "no_room", "slot": 0, "body_bytes": 0}
+    gone = line("child_exited", 1)
+    assert timeline.fewest_ready([*BOTH, full], 2) == 1
+    assert timeline.fewest_ready([*BOTH, line("child_ready", 3), full, gone], 2) == 2
+    assert timeline.fewest_ready([*BOTH, line("child_ready", 3), full, gone, line("child_exited", 3)], 2) == 1
 
 
 def test_start_and_stop_are_no_gaps() -> None:
