@@ -29,42 +29,38 @@ from scripts.servers.stack import Stack
 PARTS = ("idle", "waiting", "run", "peak", "cpu")
 
 
-class Names(click.ParamType[Any]):
-    """A comma list of names, all of them known."""
-
-    name = "names"
-
-    def __init__(self, known: Sequence[str]) -> None:
-        self._known = known
-
-    def convert(
-        self, value: str | tuple[str, ...], parameter: click.Parameter | None, context: click.Context | None
-    ) -> tuple[str, ...]:
-        if isinstance(value, tuple):
-            return value
-        names = tuple(name.strip() for name in value.split(","))
-        if unknown := [name for name in names if name not in self._known]:
-            self.fail(f"{', '.join(unknown)}: not among {', '.join(self._known)}", parameter, context)
-        return tuple(name for name in self._known if name in names)
+Callback = Callable[[click.Context, click.Parameter, str | None], tuple[str, ...] | None]
 
 
-class Sizes(click.ParamType[Any]):
-    """A comma list of sizes in MB, each above 0."""
+def names_among(known: Sequence[str]) -> Callback:
+    """Read a comma list of names, all of them known."""
 
-    name = "sizes"
+    def read(
+        _context: click.Context, _parameter: click.Parameter, value: str | None
+    ) -> tuple[str, ...] | None:
+        if value is None:
+            return None
+        names = [name.strip() for name in value.split(",")]
+        if unknown := [name for name in names if name not in known]:
+            raise click.BadParameter(f"{', '.join(unknown)}: not among {', '.join(known)}")
+        return tuple(name for name in known if name in names)
 
-    def convert(
-        self, value: str | tuple[float, ...], parameter: click.Parameter | None, context: click.Context | None
-    ) -> tuple[float, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            sizes = tuple(float(size) for size in value.split(","))
-        except ValueError:
-            sizes = ()
-        if not sizes or min(sizes) <= 0:
-            self.fail(f"{value!r} is no list of sizes", parameter, context)
-        return sizes
+    return read
+
+
+def sizes(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> tuple[float, ...] | None:
+    """Read a comma list of sizes in MB, each above 0."""
+    if value is None:
+        return None
+    try:
+        found = tuple(float(size) for size in value.split(","))
+    except ValueError:
+        found = ()
+    if not found or not min(found) > 0:
+        raise click.BadParameter(f"{value!r} is no list of sizes")
+    return found
 
 
 ABOVE_0 = click.IntRange(min=1)
@@ -72,13 +68,15 @@ OUTPUT = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command()
-@click.option("--workers", type=Names(list(CONTENDERS)), help=f"Only these of {','.join(CONTENDERS)}.")
-@click.option("--only", type=Names(PARTS), help=f"Only these parts of {','.join(PARTS)}.")
+@click.option(
+    "--workers", callback=names_among(list(CONTENDERS)), help=f"Only these of {','.join(CONTENDERS)}."
+)
+@click.option("--only", callback=names_among(PARTS), help=f"Only these parts of {','.join(PARTS)}.")
 @click.option("--quick", is_flag=True, help="Fewer children, messages and rounds: 2, 16 and 1; 3 and 30 MB.")
 @click.option("--children", type=ABOVE_0, help="Processes of each worker.  [default: 8]")
 @click.option("--messages", type=ABOVE_0, help="Messages in the part `run`.  [default: 200]")
 @click.option("--message-mb", type=click.FloatRange(min=0, min_open=True), help="MB a message.  [default: 3]")
-@click.option("--sizes-mb", type=Sizes(), help="MB a message, in the part `peak`.  [default: 3,30,60]")
+@click.option("--sizes-mb", callback=sizes, help="MB a message, in the part `peak`.  [default: 3,30,60]")
 @click.option("--pairs", type=ABOVE_0, help="Rounds of the part `cpu`.  [default: 5]")
 @click.option("--cpu-messages", type=ABOVE_0, help="Messages in each of these.  [default: 40]")
 @click.option("--json", "json_file", type=OUTPUT, help="Write all that was read there.")
@@ -94,13 +92,15 @@ def main(
 ) -> None:
     """Measure memory and processor time of workers that do the same job. MB are 2^20 bytes."""
     files = {name: given.pop(name) for name in ("json_file", "svg_file", "markdown_file")}
-    sizes = {name: value for name, value in given.items() if value is not None}
-    plan = replace(QUICK if quick else Plan(), **sizes)
+    chosen = {name: value for name, value in given.items() if value is not None}
+    plan = replace(QUICK if quick else Plan(), **chosen)
     wanted = [CONTENDERS[name] for name in workers or CONTENDERS]
     contenders = [one for one in wanted if one.installed]
     for one in wanted:
         if not one.installed:
             _say(f"{one.title} is not installed; pip install '.[bench]' for it")
+    if not contenders:
+        raise SystemExit(2)
     versions = {one.title: one.version for one in contenders if one.version}
     where = ", ".join([machine(), *(f"{title} {version}" for title, version in versions.items())])
     _say(where)

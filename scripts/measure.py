@@ -63,10 +63,7 @@ class Tree:
 
     @property
     def alive(self) -> bool:
-        try:
-            return bool(self._root.status() != psutil.STATUS_ZOMBIE)
-        except psutil.NoSuchProcess:
-            return False
+        return _lives(self._root)
 
     def until(self, condition: Callable[[], bool], what: str, limit_s: float = 60.0) -> None:
         """Wait for a condition. Raises NotReached, at once when the root has ended."""
@@ -128,6 +125,13 @@ def pss_bytes(members: Iterable[Member]) -> int:
     return sum(member.pss_bytes for member in members)
 
 
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _member(role: str, pid: int) -> Member:
     kb: dict[str, int] = {}
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines()[1:]:
@@ -174,7 +178,9 @@ def running(
             for member in family:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     member.kill()
-            psutil.wait_procs(family, timeout=10)
+            # a zombie is gone: whoever has adopted it may take its time
+            while any(_lives(member) for member in family):
+                sleep(0.01)
 
 
 def _tail(output: IO[bytes]) -> str:

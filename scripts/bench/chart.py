@@ -69,7 +69,7 @@ def svg(rows: Sequence[Row], workers: Sequence[str], caption: str) -> str:
 
 def step_of(highest: float) -> float:
     """Return a round distance between ticks, so that at most five of them fit below the highest value."""
-    least = highest / TICKS
+    least = max(highest, 0.01) / TICKS
     power = 10.0 ** math.floor(math.log10(least))
     return next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= least)
 
@@ -86,7 +86,7 @@ def _legend(workers: Sequence[str]) -> Iterator[str]:
 def _panel(name: str, rows: Sequence[Row], workers: Sequence[str], top: int) -> tuple[list[str], int]:
     limited = name.startswith(LIMITED)
     highest = max(cell.value for row in rows for cell in row.cells.values())
-    scale = (BARS_TO - BARS_AT) / max(highest, LIMIT_MB if limited else 0)
+    scale = (BARS_TO - BARS_AT) / max(highest, LIMIT_MB if limited else 0.01)
     first = y = top + GROUP_HEAD
     bars: list[str] = []
     words: list[str] = []

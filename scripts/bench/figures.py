@@ -147,7 +147,10 @@ def _cpu_cells(figures: Sequence[Figures]) -> dict[str, Cell]:
     found = {}
     for one in figures:
         if one.cpu_s:
-            ratios = [own / floor for own, floor in zip(one.cpu_s, base, strict=True)] if base else []
+            # the kernel counts in ticks of 10 ms: a run that is too short for one has no share
+            ratios = (
+                [own / floor for own, floor in zip(one.cpu_s, base, strict=True) if floor] if base else []
+            )
             share = statistics.median(ratios) if ratios else None
             found[one.worker] = Cell(statistics.median(one.cpu_s) * 1000, share)
     return found

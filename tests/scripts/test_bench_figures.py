@@ -66,6 +66,17 @@ def test_processor_time_is_compared_round_by_round() -> None:
     assert "celery" not in cpu
 
 
+def test_a_run_too_short_to_be_counted_has_no_share() -> None:
+    """Nothing is divided by zero, and the picture is still drawn."""
+    short = [replace(one, cpu_s=(0.0,)) for one in measured()[:2]]
+    found = rows(PLAN, short)
+    assert (
+        row("a message of 3 MB", [one for one in found if "CPU" in one.group]).cells["supervised"].share
+        is None
+    )
+    ET.fromstring(chart.svg(found, WORKERS, ""))
+
+
 def test_without_the_bare_loop_there_are_no_shares() -> None:
     """A run of some workers only still gives their figures."""
     found = rows(PLAN, [one for one in measured() if one.worker != "floor"])
