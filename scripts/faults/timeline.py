@@ -21,25 +21,33 @@ class Recycle:
 
 
 def fewest_ready(lines: Iterable[Line], children: int) -> int:
-    """Return the smallest number of children ready at one time: from when all were first, until the stop."""
-    ready: dict[int, int] = {}  # slot by pid, the longest ready first
+    """Return the smallest number of slots that were served at one time: from when all were first, until the stop.
+
+    A slot is served while its oldest child takes messages. A successor takes none before its predecessor is gone.
+    """
+    living: dict[int, list[int]] = {}  # pids by slot, the oldest first
+    idle: set[int] = set()  # those that take no message any more
     fewest, complete = children, False
     for line in lines:
         match line:
-            case {"event": "child_ready" | "child_thawed", "pid": pid, "slot": slot}:
-                ready[pid] = slot
-            case {"event": event, "pid": pid} if event in LEAVING:
-                ready.pop(pid, None)
-            case {"event": "no_room", "slot": slot}:
-                # Of a child and its successor it is the child, which takes nothing any more
-                ready.pop(next((pid for pid, place in ready.items() if place == slot), 0), None)
+            case {"event": "child_ready", "pid": pid, "slot": slot}:
+                living.setdefault(slot, []).append(pid)
+            case {"event": "child_thawed", "pid": pid}:
+                idle.discard(pid)
+            case {"event": event, "pid": pid, "slot": slot} if event in LEAVING:
+                idle.add(pid)
+                if event == "child_exited" and pid in living.get(slot, ()):
+                    living[slot].remove(pid)
+            case {"event": "no_room", "slot": slot} if living.get(slot):
+                idle.add(living[slot][0])
             case {"event": "stopping"}:
                 break
             case _:
                 continue
-        complete = complete or len(ready) >= children
+        served = sum(1 for pids in living.values() if pids and pids[0] not in idle)
+        complete = complete or served >= children
         if complete:
-            fewest = min(fewest, len(ready))
+            fewest = min(fewest, served)
     return fewest if complete else 0
 
 

@@ -15,26 +15,33 @@ def line(event: str, pid: int, second: float = 0.0, **fields: object) -> Line:
 BOTH = [line("child_ready", 1), line("child_ready", 2)]
 
 
-def test_a_successor_that_is_ready_first_leaves_no_gap() -> None:
-    """Ready, then the word to go: there are never fewer than all."""
-    lines = [*BOTH, line("child_ready", 3), line("child_draining", 1), line("child_exited", 1)]
-    assert timeline.fewest_ready(lines, 2) == 2
+READY_3, DRAINING_1, GONE_1 = line("child_ready", 3), line("child_draining", 1), line("child_exited", 1)
+
+
+def test_a_successor_serves_when_its_predecessor_is_gone() -> None:
+    """It is ready before, and yet the slot is not served while the predecessor goes: that is one less, not none."""
+    replaced = [*BOTH, READY_3, DRAINING_1, GONE_1]
+    assert timeline.fewest_ready(replaced, 2) == 1
+    assert timeline.fewest_ready([*replaced, line("child_draining", 2)], 2) == 1
+    assert timeline.fewest_ready([*BOTH, READY_3, DRAINING_1, line("child_draining", 2)], 2) == 0
+    assert timeline.fewest_ready([*BOTH, READY_3, GONE_1], 2) == 2
 
 
 def test_a_child_counts_no_more_from_the_word_to_go() -> None:
-    """However it leaves, what counts is the first sign of it, once."""
+    """However it leaves, what counts is the first sign of it, once; one that may go on after all counts again."""
     for sign in ("child_draining", "child_frozen", "child_killed", "child_exited"):
-        lines = [*BOTH, line(sign, 1), line("child_exited", 1), line("child_ready", 3)]
-        assert timeline.fewest_ready(lines, 2) == 1
+        assert timeline.fewest_ready([*BOTH, line(sign, 1), GONE_1, READY_3], 2) == 1
+    back = [*BOTH, line("child_frozen", 1), line("child_thawed", 1), line("child_exited", 2)]
+    assert timeline.fewest_ready(back, 2) == 1
 
 
-def test_a_child_without_room_is_not_ready() -> None:
-    """It takes no message from then on; the line tells its slot only, where its successor may be ready already."""
+def test_a_child_without_room_serves_nobody() -> None:
+    """It takes no message from then on, told to go or not. The line tells its slot only, not which child of it."""
     full: Line = {"event": "no_room", "slot": 0, "body_bytes": 0}
-    gone = line("child_exited", 1)
     assert timeline.fewest_ready([*BOTH, full], 2) == 1
-    assert timeline.fewest_ready([*BOTH, line("child_ready", 3), full, gone], 2) == 2
-    assert timeline.fewest_ready([*BOTH, line("child_ready", 3), full, gone, line("child_exited", 3)], 2) == 1
+    assert timeline.fewest_ready([*BOTH, full, line("child_draining", 2)], 2) == 0
+    replaced = [*BOTH, READY_3, DRAINING_1, full, GONE_1]
+    assert timeline.fewest_ready([*replaced, line("child_draining", 2)], 2) == 1
 
 
 def test_start_and_stop_are_no_gaps() -> None:
