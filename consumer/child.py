@@ -92,6 +92,7 @@ class Child:
 
     def _pipeline(self, runtime: Runtime, database: Database, link: BrokerLink) -> Pipeline:
         def wait_lightly() -> None:
+            runtime.trim()
             link.pump()
             if database.is_open and database.idle_s() > IDLE_CONNECTION_S:
                 database.close()

@@ -60,6 +60,10 @@ class Runtime(Protocol):
         """Own the event under this fencing token, and read its log."""
         ...
 
+    def trim(self) -> None:
+        """Give what is free back to the kernel, in the middle of a long wait (0.1 to 0.4 ms)."""
+        ...
+
     def holding(self) -> None:
         """Keep the delivery until its last holder's fate is known. Not counted against the deadline."""
         ...

@@ -36,6 +36,9 @@ BUSY_PAUSES_S = (0.02, 0.1, 0.5)  # at most, between tries of a transaction that
 
 SQL = load("session")
 
+# For all connections, before the fork: one of its own would copy, and touch, every loader there is
+set_json_loads(orjson.loads)
+
 
 class Database:
     """The way to one database. Not for threads; nothing is opened before it is asked for."""
@@ -106,7 +109,6 @@ class Database:
             **self._parameters,
         )
         try:
-            set_json_loads(orjson.loads, connection)
             connection.execute(SQL["session"].sql, self._timeouts)
         except BaseException:
             connection.close()

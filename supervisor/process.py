@@ -10,7 +10,6 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Container, Iterator, Mapping
-from pathlib import Path
 from typing import NoReturn
 
 import setproctitle
@@ -137,8 +136,12 @@ def settle_in(title: str, *, expendable: bool) -> None:
         with contextlib.suppress(OSError, ValueError):
             os.nice(NICER)
         with contextlib.suppress(OSError, ValueError):
-            path = Path("/proc/self/oom_score_adj")
-            path.write_text(str(min(1000, int(path.read_text()) + OOM_SCORE)))
+            file = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
+            try:
+                score = int(os.read(file, 16)) + OOM_SCORE
+                os.pwrite(file, b"%d" % min(1000, score), 0)
+            finally:
+                os.close(file)
 
 
 def heed(heeded: Mapping[signal.Signals, Callable[..., None]]) -> None:

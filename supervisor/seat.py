@@ -112,6 +112,9 @@ class Seat:
     def claimed(self, event_id: int, epoch: int) -> None:
         self._enter(Phase.READING, event_id=event_id, epoch=epoch)
 
+    def trim(self) -> None:
+        memory.rest()
+
     def holding(self) -> None:
         self._enter(Phase.HOLDING)
 

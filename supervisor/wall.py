@@ -7,10 +7,9 @@ the wall is built again when the child has been ready once.
 """
 
 import resource
-from pathlib import Path
 
 from supervisor.limits import MB
-from supervisor.memory import PAGE
+from supervisor.memory import own_sizes
 
 MARGIN_BYTES = 8 * MB
 """Kept below the hard budget for mapped code that is touched later."""
@@ -21,9 +20,9 @@ RELIEF_BYTES = 4 * MB
 def build(hard_bytes: int, resident_bytes: int) -> None:
     """Let this process grow to `hard_bytes` and no further, whatever it does. resident_bytes: what it weighs now."""
     room = max(0, hard_bytes - resident_bytes - MARGIN_BYTES)
-    fields = Path("/proc/self/statm").read_bytes().split()
-    _limit(resource.RLIMIT_AS, int(fields[0]) * PAGE + room)
-    _limit(resource.RLIMIT_DATA, int(fields[5]) * PAGE + room)
+    sizes = own_sizes()
+    _limit(resource.RLIMIT_AS, sizes.mapped + room)
+    _limit(resource.RLIMIT_DATA, sizes.data + room)
 
 
 def relieve() -> None:
