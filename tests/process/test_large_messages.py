@@ -1,0 +1,88 @@
+"""Large messages on the real program: taken where there is room, refused unread where there is none."""
+
+from collections.abc import Callable
+
+from scripts.conversations import make
+from scripts.faults.injected import LEAK
+from tests.fixtures.desk import Desk
+from tests.fixtures.worker import Worker
+from tests.process.test_memory_faults import Injected, start_injected
+
+MB = 2**20
+__all__ = ["start_injected"]
+
+
+def peaks(worker: Worker) -> list[int]:
+    """Give the highest size of each child that has ended, as its supervisor told it last."""
+    return [line["rss_mb"] for line in worker.logged("child_exited")]
+
+
+def test_sixty_megabytes_with_emoji_fit_three_hundred(
+    start_worker: Callable[..., Worker], desk: Desk
+) -> None:
+    """It is processed, not refused; what it cost is on its row."""
+    worker = start_worker("--rss-mb=300", FRIENDSHIP_CHILDREN="1")
+    worker.wait_for("child_ready")
+    desk.publish([make("large", "user-1", size_bytes=60 * MB, emoji=True)])
+    worker.wait_until(lambda: desk.status("large") == "PROCESSED", "it is processed")
+    event = desk.event("large")
+    assert event is not None
+    assert event["body_bytes"] > 59 * MB
+    assert event["body_bytes"] < event["peak_rss_bytes"] <= 300 * MB
+    assert event["processing_ms"] > 0
+    assert worker.logged("child_killed") == []
+    assert worker.stop() == 0
+    desk.assert_all_scored()
+    desk.assert_clean_ending(worker)
+
+
+def test_a_body_that_no_child_could_hold_is_refused_unread(
+    start_worker: Callable[..., Worker], desk: Desk
+) -> None:
+    """100 MB for a child of 100 MB: it goes through a file into the dead queue, and no child grows by it."""
+    options = ("--rss-mb=100", "--max-message-mb=20", "--allow-overcommit")
+    worker = start_worker(*options, FRIENDSHIP_CHILDREN="1")
+    worker.wait_for("child_ready")
+    body = b'{"conversation_id":"giant","x":"' + b"x" * 100 * MB + b'"}'
+    desk.publish_raw(body, message_id="giant")
+    refused = worker.wait_for("message_dead_lettered", code="MESSAGE_TOO_LARGE")
+    assert (refused["conversation_id"], refused["body_bytes"]) == ("giant", len(body))
+    assert [copy for _, copy in desk.take_dead()] == [body]
+    assert worker.logged("child_exited") == []
+    assert worker.stop() == 0
+    assert all(peak < 100 for peak in peaks(worker))
+    desk.assert_clean_ending(worker)
+
+
+def test_a_body_within_the_limit_but_not_the_budget_is_one_of_memory(
+    start_worker: Callable[..., Worker], desk: Desk
+) -> None:
+    """Only an overcommitted supervisor can meet it: no child is lost, and the reason is said."""
+    options = ("--rss-mb=100", "--max-message-mb=64", "--allow-overcommit")
+    worker = start_worker(*options, FRIENDSHIP_CHILDREN="1")
+    worker.wait_for("child_ready")
+    desk.publish_raw(make("heavy", "user-1", size_bytes=50 * MB).body, message_id="heavy")
+    worker.wait_for("message_dead_lettered", code="MEMORY_BUDGET_EXCEEDED")
+    assert worker.logged("child_exited") == []
+    assert len(desk.take_dead()) == 1
+    assert worker.stop() == 0
+    desk.assert_clean_ending(worker)
+
+
+def test_a_grown_child_leaves_a_large_message_to_a_fresh_one(
+    start_injected: Callable[..., Injected], desk: Desk
+) -> None:
+    """One that leaked 60 MB has no room for twice 30 within 125: it is replaced first, and nobody dies."""
+    options = ("--rss-mb=120", "--rss-hard-mb=150", "--allow-overcommit")
+    worker = start_injected(*options, FRIENDSHIP_CHILDREN="1", **{LEAK: "60"})
+    worker.wait_for("child_ready")
+    desk.publish([make("leak", "user-1", size_bytes=2_000)])
+    worker.wait_until(lambda: desk.status("leak") == "PROCESSED", "it has grown")
+    desk.publish([make("large", "user-1", size_bytes=20 * MB)])
+    worker.wait_for("no_room")
+    worker.wait_for("child_draining", reason="rss_soft")
+    worker.wait_until(lambda: desk.status("large") == "PROCESSED", "a fresh one takes it")
+    assert worker.logged("child_killed") == []
+    assert worker.stop() == 0
+    desk.assert_all_scored()
+    desk.assert_clean_ending(worker)
