@@ -27,12 +27,13 @@ from supervisor.errands import Errand, Kind
 from supervisor.events import VOLUNTARY, Event
 from supervisor.lifecycle import EXIT_DONE, State
 from supervisor.limits import MB, SupervisorSettings
-from supervisor.memory import OomKills, Resident
+from supervisor.memory import OomKills
 from supervisor.programs import Programs
 from supervisor.reading import Reading
 from supervisor.roster import Child, Roster, account
 from supervisor.seat import Seat
 from supervisor.signals import Signals
+from supervisor.watched import Watched
 
 log = logging.getLogger("friendship.supervisor")
 
@@ -53,33 +54,6 @@ def run(settings: SupervisorSettings, programs: Programs, *, outcomes: Sequence[
         memory.prepare()
         with process.first_in_line() as first, Loop(settings, programs, signals, board) as loop:
             return loop.run(first_in_line=first)
-
-
-class Watched:
-    """The descriptors of one process of ours, closed together.
-
-    weigh: it is a child, whose memory is read from due_at on. Raises OSError or psutil.Error when the process cannot be
-    watched; it is gone then.
-    """
-
-    def __init__(self, pid: int, *, weigh: bool) -> None:
-        self.pid = pid
-        self.pidfd = process.watch(pid)
-        self.resident: Resident | None = None
-        self.due_at = 0.0
-        if weigh:
-            try:
-                self.resident = Resident(pid)
-            except BaseException:
-                process.send(self.pidfd, signal.SIGKILL)
-                os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
-                os.close(self.pidfd)
-                raise
-
-    def close(self) -> None:
-        os.close(self.pidfd)
-        if self.resident is not None:
-            self.resident.close()
 
 
 class Loop:

@@ -11,10 +11,11 @@ import psutil
 import pytest
 
 from supervisor import loop as loop_module
-from supervisor import process
+from supervisor import process, watched
 from supervisor.board import Board
 from supervisor.errands import Kind
 from supervisor.events import Cause, Death
+from supervisor.limits import MB
 from supervisor.loop import Loop
 from supervisor.programs import ChildRuntime
 from supervisor.signals import Signals
@@ -73,7 +74,7 @@ def test_a_child_that_cannot_be_read_is_a_failed_fork(
         pids.append(pid)
         raise error
 
-    monkeypatch.setattr(loop_module, "Resident", fail)
+    monkeypatch.setattr(watched, "Resident", fail)
     loop._fork_child(0)
     assert list(loop.roster.children()) == []
     assert loop.watched == {}
@@ -138,3 +139,31 @@ def test_an_errand_is_recalled_once(loop: Loop) -> None:
         assert loop._turn() == loop.now
         assert loop._turn() > loop.now
     assert sent == [signal.SIGKILL]
+
+
+class Whole:
+    """A container whose memory a test sets."""
+
+    def __init__(self) -> None:
+        self.used_mb = 100
+        self.looks = 0
+
+    def working_set_bytes(self) -> int:
+        self.looks += 1
+        return self.used_mb * MB
+
+
+def test_a_container_that_becomes_tight_is_told_once(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
+    """Its memory is read once a second, and only where it has a limit."""
+    whole = Whole()
+    loop.container = whole  # type: ignore[assignment]
+    assert loop._working_set_bytes() is None
+    loop.settings = replace(loop.settings, container_limit_bytes=1000 * MB)
+    for used_mb in (100, 950, 960, 800, 990):
+        whole.used_mb = used_mb
+        loop.now += loop_module.WHOLE_EVERY_S
+        assert loop._working_set_bytes() == used_mb * MB
+        assert loop._working_set_bytes() == used_mb * MB
+    assert whole.looks == 5
+    told = [record for record in caplog.records if record.getMessage() == "memory_tight"]
+    assert [record.__dict__["working_set_mb"] for record in told] == [950, 990]
