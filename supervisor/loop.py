@@ -163,8 +163,8 @@ class Loop:
         self._tell(events.Stopping(how, sum(1 for _ in self.roster.children())))
 
     def _resize(self, by: int) -> None:
-        # One page is an heir's
-        most = min(self.board.capacity - 1, self.settings.children_max or self.board.capacity)
+        # Two pages are for who waits for a slot, and who leaves one
+        most = min(self.board.capacity - 2, self.settings.children_max or self.board.capacity)
         target = self.roster.target + by
         if target < 1:
             self._tell(events.ResizeRefused(self.roster.target, "one child is the least"))
@@ -343,7 +343,7 @@ class Loop:
                 assert_never(action)
 
     def _fork_child(self, slot: int) -> None:
-        watched = self._fork_for(slot, seated=True)
+        watched = self._fork_for(slot, seated=self.roster.may_sit(slot))
         if watched is None:
             self.roster.fork_failed(slot, self.now, self.rng.random())
             return

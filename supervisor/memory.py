@@ -13,7 +13,7 @@ import psutil
 from supervisor import container
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 THRESHOLD_BYTES = 128 * 1024
 """glibc's own start values. Setting them stops it from raising them after the first large message, for good."""
 
@@ -38,6 +38,9 @@ def prepare() -> None:
     if _mallopt is not None:
         _mallopt(M_MMAP_THRESHOLD, THRESHOLD_BYTES)
         _mallopt(M_TRIM_THRESHOLD, THRESHOLD_BYTES)
+        # A second thread (pika resolves names in one) would reserve 64 MB of address space, which the wall cannot refuse:
+        # mprotect of what is mapped already is not held against RLIMIT_AS
+        _mallopt(M_ARENA_MAX, 1)
     gc.collect()
     gc.freeze()
 

@@ -21,8 +21,9 @@ Then, over all children:
 
 11. Not while stopping, and one at a time: replace by choice the child that has no room for its next message, is over
     the soft budget (largest first), has had its messages, or is to be reloaded. Its successor is forked first, where
-    the memory for one more idle child is there, and the child drained once the successor is ready, which takes
-    messages only when it is gone: else two children of one slot could be heavy at a time. A child that has
+    the memory for that is there, and the child drained once the successor is ready, which takes messages only when it
+    is gone: else two children of one slot could be heavy at a time. The next successor may be forked while one child
+    drains: a drain takes as long as a message, and many may be over their budgets. A child that has
     settled nothing yet, lived less than LEAST_LIFE_S, or was not seen over the budget READINGS times in a row is never
     replaced for its size: with a budget set too low that would be a storm of restarts.
     When the container's memory is tight, the largest idle child goes first, and before its successor comes.
@@ -165,7 +166,7 @@ def decide(
     actions: list[Action] = []
     free: list[Child] = []
     for child in roster.children():
-        if not child.seated and child is not roster.heir:
+        if not child.seated and child is not roster.heir and roster.may_sit(child.slot):
             actions.append(Seat(child.page))
         action = _for_child(child, _reading(child, readings), roster, now, settings)
         if action is not None:
@@ -285,8 +286,12 @@ def _by_choice(  # noqa: PLR0913 - the facts of one choice
     if roster.turn is not None:
         yield from _hand_over(free, roster)
         return
-    known = [(child, reading) for child in free if (reading := _reading(child, readings)) is not None]
-    if tight and (page := _largest_idle(known, now)) is not None:
+    known = [
+        (child, reading)
+        for child in free
+        if child.seated and (reading := _reading(child, readings)) is not None
+    ]
+    if tight and roster.leaving is None and (page := _largest_idle(known, now)) is not None:
         # No successor first: it would need memory before any comes back
         yield Drain(page, Verdict(Cause.RSS_SOFT, blamed=False))
         return
@@ -295,17 +300,19 @@ def _by_choice(  # noqa: PLR0913 - the facts of one choice
         return
     child, cause = chosen
     if not settings.room_for_successor:
-        yield Drain(child.page, Verdict(cause, blamed=False))
+        if roster.leaving is None:
+            yield Drain(child.page, Verdict(cause, blamed=False))
     elif now >= roster.succeed_at:
         yield Succeed(child.slot, Verdict(cause, blamed=False))
 
 
 def _hand_over(free: list[Child], roster: Roster) -> Iterator[Action]:
-    """Let a predecessor go once its successor is ready."""
-    if roster.turn is None or roster.heir is None or roster.heir.state is not State.READY:
+    """Let a predecessor go once its successor is ready and the last one has gone."""
+    heir = roster.heir
+    if roster.turn is None or heir is None or heir.state is not State.READY or roster.leaving is not None:
         return
     for child in free:
-        if child.slot == roster.turn.slot and child.page != roster.heir.page:
+        if child.slot == roster.turn.slot and child.page != heir.page:
             yield Drain(child.page, roster.turn.verdict)
 
 

@@ -101,9 +101,15 @@ class Stop:
 class Roster:
     """Slots by number, errands by pid, and the little that belongs to no single one of them.
 
-    target: how many slots are wanted; slot n is wanted while n < target. turn: the voluntary replacement under way, of
-    which there is one at most. heir: its successor, until it takes the slot; lost_heirs: those in a row that died
-    before that; succeed_at: when the next may be tried. emptied_at: when, while stopping, the last child went.
+    target: how many slots are wanted; slot n is wanted while n < target. emptied_at: when, while stopping, the last
+    child went.
+
+    A replacement by choice, of which there is one at a time, passes through these:
+    turn: it is decided, for a reason; without room for an heir it lasts until the successor is ready.
+    heir: the successor, while its predecessor still has the slot. lost_heirs: those in a row that died so;
+    succeed_at: when the next may be tried.
+    leaving: the predecessor, from its drain to its end; the slot is its heir's by then, who may not take messages yet.
+    The next one's heir may come meanwhile, but nobody else is drained.
     """
 
     target: int
@@ -114,6 +120,7 @@ class Roster:
     restarts: Counter[Cause] = field(default_factory=Counter)
     turn: Turn | None = None
     heir: Child | None = None
+    leaving: Child | None = None
     lost_heirs: int = 0
     succeed_at: float = 0.0
     stop: Stop | None = None
@@ -127,13 +134,15 @@ class Roster:
     # --- questions
 
     def children(self) -> Iterator[Child]:
-        """Yield the children not reaped yet, by slot, and the heir."""
+        """Yield the children not reaped yet, by slot, then those who wait for one or leave one."""
         for number in sorted(self.slots):
             child = self.slots[number].child
             if child is not None:
                 yield child
         if self.heir is not None:
             yield self.heir
+        if self.leaving is not None:
+            yield self.leaving
 
     def child(self, page: int) -> Child:
         """Return the child with that page. Raises KeyError when none has it."""
@@ -146,6 +155,10 @@ class Roster:
         """Return the page for a new child of that slot: its own number, or the first that is free."""
         taken = {child.page for child in self.children()}
         return number if number not in taken else next(page for page in count() if page not in taken)
+
+    def may_sit(self, number: int) -> bool:
+        """Say whether a child of that slot may take messages: nobody else does so in its place."""
+        return self.leaving is None or self.leaving.slot != number
 
     def wanted(self) -> Iterator[Slot]:
         """Yield the slots that are to be filled, by number."""
@@ -182,7 +195,7 @@ class Roster:
         """Enter a new child of an empty slot."""
         if self.slots[number].child is not None:
             raise ValueError(f"slot {number} is taken")
-        child = self._new(number, pid, now, message_limit)
+        child = replace(self._new(number, pid, now, message_limit), seated=self.may_sit(number))
         self.slots[number] = replace(self.slots[number], child=child)
         return child
 
@@ -212,10 +225,16 @@ class Roster:
     def draining(self, page: int, verdict: Verdict, now: float) -> None:
         """Note that the child was asked to finish and go."""
         child = self.child(page)
+        state = step(child.state, State.DRAINING)
+        drained = replace(child, state=state, since=now, ending=verdict, drained_as=verdict)
+        heir = self.heir
+        if heir is not None and heir.slot == child.slot and heir.page != page and self.leaving is None:
+            self.slots[child.slot] = replace(self.slots[child.slot], child=heir)
+            self.leaving, self.heir, self.turn, self.lost_heirs = drained, None, None, 0
+            return
         if verdict.cause in VOLUNTARY and self.turn is None:
             self.turn = Turn(child.slot, verdict)
-        state = step(child.state, State.DRAINING)
-        self._keep(replace(child, state=state, since=now, ending=verdict, drained_as=verdict))
+        self._keep(drained)
 
     def freezing(self, page: int, verdict: Verdict, now: float) -> None:
         """Note that the child was told to stand still."""
@@ -346,6 +365,8 @@ class Roster:
     def _keep(self, child: Child) -> None:
         if self.heir is not None and self.heir.page == child.page:
             self.heir = child
+        elif self.leaving is not None and self.leaving.page == child.page:
+            self.leaving = child
         else:
             self.slots[child.slot] = replace(self.slots[child.slot], child=child)
 
@@ -359,7 +380,10 @@ class Roster:
         return weighed
 
     def _vacate(self, gone: Child) -> None:
-        """Leave the slot to its heir, if there is one."""
+        """Leave the slot to its heir, if there is one that has not got it yet."""
+        if self.leaving is not None and self.leaving.page == gone.page:
+            self.leaving = None
+            return
         heir = self.heir if self.heir is not None and self.heir.slot == gone.slot else None
         if heir is not None:
             self.heir = None

@@ -1,6 +1,7 @@
 """The supervisor's standing at one moment, in the shape that `/status` and SIGUSR1 show."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, assert_never
 
 from supervisor import __version__
@@ -23,7 +24,12 @@ def status(  # noqa: PLR0913 - the parts it is put together from
     outcomes: Mapping[str, int],
 ) -> dict[str, Any]:
     """Return {"supervisor", "children", "totals"}; MB is 2**20 bytes. outcomes: counts by outcome, over all slots."""
-    slots = [slot for slot in roster.slots.values() if slot.child is not None or slot.number < roster.target]
+    # Whoever leaves a slot is shown until it has gone: its successor does nothing yet
+    shown = [
+        replace(slot, child=roster.leaving) if not roster.may_sit(slot.number) else slot
+        for slot in roster.slots.values()
+    ]
+    slots = [slot for slot in shown if slot.child is not None or slot.number < roster.target]
     return {
         "supervisor": {
             "pid": pid,
@@ -32,7 +38,7 @@ def status(  # noqa: PLR0913 - the parts it is put together from
             "children_target": roster.target,
             "rss_budget_mb": settings.rss_budget_bytes // MB,
             "rss_hard_mb": settings.rss_hard_bytes // MB,
-            "state": _whole(roster, readings),
+            "state": _whole(roster, slots, readings),
         },
         "children": [_child(slot, readings, now) for slot in sorted(slots, key=lambda slot: slot.number)],
         "totals": {
@@ -43,10 +49,10 @@ def status(  # noqa: PLR0913 - the parts it is put together from
     }
 
 
-def _whole(roster: Roster, readings: Mapping[int, Reading]) -> str:
+def _whole(roster: Roster, slots: Sequence[Slot], readings: Mapping[int, Reading]) -> str:
     if roster.stop is not None:
         return "stopping"
-    states = {_state(slot, _reading(slot, readings)) for slot in roster.wanted()}
+    states = {_state(slot, _reading(slot, readings)) for slot in slots if slot.number < roster.target}
     if states <= {"idle", "busy"}:
         return "ready"
     return "waiting" if "waiting" in states else "starting" if states & {"booting", "empty"} else "running"

@@ -12,12 +12,13 @@ from setproctitle import setproctitle
 from consumer import memory_api
 from consumer.child import Child
 from consumer.outcome import Outcome
+from consumer.rehearsal.play import rehearse
 from consumer.retries import Counts, pass_once
 from consumer.runtime import Runtime
 from consumer.settings import MIB, ConsumerSettings
 from repository import deaths
 from repository.connection import Database
-from supervisor import loop
+from supervisor import loop, process
 from supervisor.cli import arithmetic
 from supervisor.cli.given import options, settings, start_logs
 from supervisor.cli.help import SectionedCommand
@@ -96,6 +97,8 @@ def run(context: click.Context) -> None:
     programs = Programs(given.consumer, memory_api.prepare())
     limits = _memory(given)
     outcomes = [outcome.value for outcome in Outcome if outcome is not Outcome.RETURNED]
+    # What running the code writes once is written here, in pages that the children share
+    rehearse(process.fork, programs.ssl_context)
     sys.exit(loop.run(limits, programs, outcomes=outcomes))
 
 

@@ -40,11 +40,11 @@ class Sleepers:
 
 @pytest.fixture
 def loop() -> Iterator[Loop]:
-    """Give a loop of two slots that has not turned yet; its board has one page to spare, for an heir."""
+    """Give a loop of two slots that has not turned yet; its board has two pages to spare."""
     settings = replace(SETTINGS, children=2)
     with (
         Signals() as signals,
-        closing(Board(3, ["processed"])) as board,
+        closing(Board(4, ["processed"])) as board,
         Loop(settings, Sleepers(), signals, board) as loop,
     ):
         yield loop

@@ -192,9 +192,13 @@ def test_a_slot_passes_to_its_heir() -> None:
     assert isinstance(told, ChildReady)
     assert roster.turn is not None
     roster.draining(0, DRAINED, 1.2)
+    assert (roster.slots[0].child, roster.heir) == (roster.child(2), None)
+    assert roster.leaving == roster.child(0)
+    assert not roster.may_sit(0), "its predecessor may have a message yet"
     reap(roster, 0, DRAINED, view(), now=2.0, end=Exit(0, None))
-    assert (roster.child(2).pid, roster.slots[0].child, roster.heir) == (200, roster.child(2), None)
-    assert roster.turn is None
+    assert roster.slots[0].child == roster.child(2)
+    assert roster.may_sit(0)
+    assert [child.pid for child in roster.children()] == [200, 101], "nobody leaves any more"
     assert roster.restarts[Cause.RSS_SOFT] == 1
     assert roster.free_page(1) == 0
 
@@ -208,6 +212,28 @@ def test_an_heir_takes_over_at_once_when_its_predecessor_dies() -> None:
     assert roster.turn is not None
     roster.observe({2: Reading(view(Phase.IDLE, 2))}, 1.2, 300 * MB)
     assert roster.turn is None
+
+
+def test_the_next_heir_may_come_while_one_leaves() -> None:
+    """A drain takes as long as a message."""
+    roster = ready(book())
+    roster.succeeded(0, DRAINED, 200, 1.0, 0)
+    roster.observe({2: Reading(view(Phase.IDLE, 2))}, 1.1, 300 * MB)
+    roster.draining(0, DRAINED, 1.2)
+    heir = roster.succeeded(1, DRAINED, 300, 1.3, 0)
+    assert heir.page == 3
+    assert [child.pid for child in roster.children()] == [200, 101, 300, 100]
+
+
+def test_a_child_forked_while_another_leaves_its_slot_waits() -> None:
+    """Both heirs and their slot are lost: the third one must not work beside the first."""
+    roster = ready(book())
+    roster.succeeded(0, DRAINED, 200, 1.0, 0)
+    roster.observe({2: Reading(view(Phase.IDLE, 2))}, 1.1, 300 * MB)
+    roster.draining(0, DRAINED, 1.2)
+    reap(roster, 2, CRASHED, view(generation=2), now=1.3)
+    assert roster.slots[0].child is None
+    assert not roster.forked(0, 300, 1.4, 0).seated
 
 
 def test_an_heir_that_dies_leaves_the_slot_as_it_is() -> None:
