@@ -30,17 +30,23 @@ _mallopt = getattr(_libc, "mallopt", None)
 _malloc_trim = getattr(_libc, "malloc_trim", None)
 
 
+def tune() -> None:
+    """Tell the allocator how to behave in this process and in all that it forks. Before a first thread."""
+    if _mallopt is None:
+        return
+    _mallopt(M_MMAP_THRESHOLD, THRESHOLD_BYTES)
+    _mallopt(M_TRIM_THRESHOLD, THRESHOLD_BYTES)
+    # A second thread (pika resolves names in one) would reserve 64 MB of address space, which the wall cannot refuse:
+    # to make use of what is mapped already (mprotect) is not held against RLIMIT_AS
+    _mallopt(M_ARENA_MAX, 1)
+
+
 def prepare() -> None:
-    """Make this process a light one to fork from: thresholds set, garbage gone, the rest kept out of collections.
+    """Make this process a light one to fork from: tuned, garbage gone, the rest kept out of collections.
 
     Frozen objects are never visited by a child's collector, so their pages stay shared.
     """
-    if _mallopt is not None:
-        _mallopt(M_MMAP_THRESHOLD, THRESHOLD_BYTES)
-        _mallopt(M_TRIM_THRESHOLD, THRESHOLD_BYTES)
-        # A second thread (pika resolves names in one) would reserve 64 MB of address space, which the wall cannot refuse:
-        # mprotect of what is mapped already is not held against RLIMIT_AS
-        _mallopt(M_ARENA_MAX, 1)
+    tune()
     gc.collect()
     gc.freeze()
 

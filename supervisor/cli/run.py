@@ -18,7 +18,7 @@ from consumer.runtime import Runtime
 from consumer.settings import MIB, ConsumerSettings
 from repository import deaths
 from repository.connection import Database
-from supervisor import loop, process
+from supervisor import loop, memory, process
 from supervisor.cli import arithmetic
 from supervisor.cli.given import options, settings, start_logs
 from supervisor.cli.help import SectionedCommand
@@ -97,6 +97,7 @@ def run(context: click.Context) -> None:
     programs = Programs(given.consumer, memory_api.prepare())
     limits = _memory(given)
     outcomes = [outcome.value for outcome in Outcome if outcome is not Outcome.RETURNED]
+    memory.tune()
     # What running the code writes once is written here, in pages that the children share
     rehearse(process.fork, programs.ssl_context)
     sys.exit(loop.run(limits, programs, outcomes=outcomes))
