@@ -170,7 +170,7 @@ class BrokerLink:
     def broken(self) -> bool:
         """Say whether there is no connection over which the delivery in hand could be acknowledged."""
         channel = self._channel
-        return channel is None or not channel.is_open or not (channel.consumer_tags or self._cancelled)
+        return channel is None or not channel.is_open or not channel.consumer_tags
 
     @property
     def receiving(self) -> bool:
@@ -225,19 +225,14 @@ class BrokerLink:
         return True
 
     def cancel(self) -> None:
-        """Be sent no more. What has arrived already is still there to be received; done before an acknowledgement, no
-        message has to go back.
-
-        Never raises.
-        """
-        self._process(0)
-        if self._cancelled or self.broken or self._channel is None:
+        """Be sent no more. What was on its way is still there to be received: nothing goes back. Never raises."""
+        if self._cancelled or self.broken or self._connection is None or self._channel is None:
             return
         self._cancelled = True
         try:
             with translated():
                 for tag in self._channel.consumer_tags:
-                    self._channel.basic_cancel(tag)
+                    wire.cancel(self._connection, self._channel, tag, lambda: self._intake.cancelled)
         except BrokerAway as lost:
             log.info("broker_lost", extra={"reason": lost.reason})
             self._forget()

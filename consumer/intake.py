@@ -6,13 +6,15 @@ assembler stands in the place of pika's own on the channel that consumes:
 2. KEEP: one buffer of the body's size, filled as frames come.
 3. SPOOL: a temporary file without a name, so that a body of any size costs a frame.
 4. LEAVE: frames are dropped. The delivery says so, and goes back to the queue.
+5. The end of the consumer, confirmed by the broker, passes here too (`wire.cancel`).
 A file that cannot be written (no space, no directory) turns SPOOL into LEAVE.
 """
 
 import logging
+import os
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 from pika import frame
 from pika.channel import ContentFrameAssembler
@@ -27,33 +29,37 @@ log = logging.getLogger("friendship.broker")
 
 
 class Spool:
-    """A body in a file, which goes with it: of bytes it has the length and the slices."""
+    """A body in a file, which goes with it: of bytes it has the length and the slices.
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    descriptor: of the file, from now on the spool's to close. A file object would warn of itself when the collector
+    takes it before its spool.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
         self._size = 0
 
     @classmethod
     def open(cls) -> "Spool":
         """Begin an empty one, in a file without a name. Raises OSError."""
-        return cls(tempfile.TemporaryFile(prefix="friendship-", buffering=0))
+        with tempfile.TemporaryFile(prefix="friendship-", buffering=0) as file:
+            return cls(os.dup(file.fileno()))
 
     def __del__(self) -> None:
-        self._file.close()
+        os.close(self._descriptor)
 
     def __len__(self) -> int:
         return self._size
 
     def __getitem__(self, part: slice) -> bytes:
         start, stop, _ = part.indices(self._size)
-        self._file.seek(start)
-        return self._file.read(stop - start)
+        return os.pread(self._descriptor, stop - start, start)
 
     def append(self, data: bytes) -> None:
         """Add to the end. Raises OSError when there is no room for it."""
         left = memoryview(data)
         while left:
-            left = left[self._file.write(left) :]
+            left = left[os.pwrite(self._descriptor, left, self._size + len(data) - len(left)) :]
         self._size += len(data)
 
     def parts(self) -> Iterator[bytes]:
@@ -80,6 +86,7 @@ class Intake(ContentFrameAssembler):  # type: ignore[misc]
         self._announce = announce
         self._body: bytearray | Spool | Left | None = None
         self._seen = 0
+        self.cancelled = False
 
     @property
     def busy(self) -> bool:
@@ -88,6 +95,9 @@ class Intake(ContentFrameAssembler):  # type: ignore[misc]
 
     def process(self, frame_value: Any) -> Any:
         """Take a frame; give (method, header, body) when it completes a delivery."""
+        if isinstance(frame_value, frame.Method) and isinstance(frame_value.method, Basic.CancelOk):
+            self.cancelled = True
+            return None
         # A publish that came back is pika's own business
         if isinstance(frame_value, frame.Header) and isinstance(self._method_frame.method, Basic.Deliver):
             self._header_frame = frame_value

@@ -5,6 +5,7 @@ As it comes, pika reads 4 KiB at a time and copies the frame at hand for each: w
 it, so that publishing takes the body's size once more.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol, Self
 
@@ -13,6 +14,7 @@ from pika import frame
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.adapters.utils import io_services_utils
 from pika.channel import ContentFrameAssembler
+from pika.spec import Basic
 
 READ_BYTES = 64 * 1024
 FRAME_MAX_BYTES = 64 * 1024
@@ -28,6 +30,18 @@ def widen() -> None:
 def assemble_with(channel: BlockingChannel, assembler: ContentFrameAssembler) -> None:
     """Let `assembler` put together what arrives on a channel."""
     channel._impl._content_assembler = assembler  # noqa: SLF001
+
+
+def cancel(
+    connection: pika.BlockingConnection, channel: BlockingChannel, tag: str, confirmed: Callable[[], bool]
+) -> None:
+    """End a consumer, and wait until the broker confirms it.
+
+    pika's own way sends back what arrives meanwhile, marked as redelivered; here the consumer gets it. The confirmation
+    is nothing that pika waits for then: it reaches the channel's assembler, which has to know it.
+    """
+    channel._impl._send_method(Basic.Cancel(consumer_tag=tag))  # noqa: SLF001
+    connection._flush_output(confirmed)  # noqa: SLF001
 
 
 class Sliceable(Protocol):

@@ -149,6 +149,22 @@ def test_a_cancelled_link_sends_nothing_back(desk: Desk) -> None:
     assert (second.body, second.redelivered) == (b"two", False)
 
 
+def test_what_is_on_its_way_while_a_link_cancels_is_received(desk: Desk) -> None:
+    """It has been sent already: it is dealt with, and not sent back to be delivered a second time."""
+    for number in range(20):
+        desk.publish(b"%d" % number)
+        # Sent by the broker, and not read yet: the link has not been asked since
+        eventually(lambda: depth(desk.broker) == 0, "it is on its way")
+        desk.link.cancel()
+        delivery = desk.link.receive(0.0)
+        assert delivery is not None
+        assert (delivery.body, delivery.redelivered) == (b"%d" % number, False)
+        assert desk.link.ack(delivery)
+        desk.link.close()
+        desk.link.open()
+        desk.link.consume()
+
+
 def test_a_half_received_body_is_told_from_an_idle_link(desk: Desk) -> None:
     """Between two looks at the link a large body may be under way."""
     desk.publish(bytes(LARGE))
@@ -187,5 +203,6 @@ def test_pika_still_has_what_is_taken_from_its_inside() -> None:
         "assert io._AsyncTransportBase._MAX_RECV_BYTES == wire.READ_BYTES\n"
         "assert hasattr(Connection, '_send_message') and hasattr(Connection, '_output_marshaled_frames')\n"
         "assert '_content_assembler' in Channel.__init__.__code__.co_names\n"
+        "assert hasattr(Channel, '_send_method')\n"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
