@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from consumer.child import Child
+from consumer.rehearsal import gathering
 from consumer.rehearsal.api import Api
 from consumer.rehearsal.broker import Broker
 from consumer.rehearsal.database import Database, Row
@@ -66,16 +67,23 @@ class _Interrupted(Exception):
 
 
 def _rehearse(fork: Fork, ssl_context: ssl.SSLContext | None, rounds: int, started: float) -> int:
-    played = 0
     with _alone_after(), _unheard(), _prompted(fork) as ports:
-        child = Child(_settings(ports), ssl_context)
+        play = partial(_play, Child(_settings(ports), ssl_context), started + LIMIT_S)
+        # Copies of what ran have everything to learn again
+        gathering.gather(gathering.ran(play))
+        played = 1
         while played < rounds and time.monotonic() - started < ENOUGH_S:
-            understudy = Understudy(DELIVERIES, started + LIMIT_S)
-            child.live(understudy)
-            if understudy.settled_as != ["processed"] * DELIVERIES:
-                raise _Interrupted(understudy.obstacle or "a message was not processed")
+            play()
             played += 1
     return played
+
+
+def _play(child: Child, end: float) -> None:
+    """Play one round. Raises _Interrupted."""
+    understudy = Understudy(DELIVERIES, end)
+    child.live(understudy)
+    if understudy.settled_as != ["processed"] * DELIVERIES:
+        raise _Interrupted(understudy.obstacle or "a message was not processed")
 
 
 def _settings(ports: Mapping[str, int]) -> ConsumerSettings:
