@@ -27,11 +27,15 @@ _leaked: list[bytes] = []
 
 def inject(leak_bytes: int, use_bytes: int) -> None:
     """Put the faults before the step that reads a log; before the fork, so that every child has them."""
+    parent = os.getpid()
     transcribe = pipeline.transcribe  # type: ignore[attr-defined] # imported there, and looked up there at each call
     handle = pipeline.Pipeline.handle
 
     @functools.wraps(transcribe)
     def faulty(source: Any, user_id: str, conversation_id: str, *rest: Any, **named: Any) -> Any:
+        if os.getpid() == parent:
+            # The rehearsal before the fork
+            return transcribe(source, user_id, conversation_id, *rest, **named)
         kind = runaway.kind_of(conversation_id)
         if kind is not None:
             runaway.run(kind)
