@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.arithmetic import IDLE_CHILD_BYTES, Balance, Demand
+from supervisor.arithmetic import SUCCESSORS_BYTES, Balance, Demand
 from supervisor.cli.arithmetic import Machine, Outlook, Remark, examine
 from supervisor.cli.settings import read
 from supervisor.container import Container, Group
@@ -13,7 +13,7 @@ from supervisor.limits import MB
 
 
 def test_eight_children_of_300_mb_fit_3000_mb_and_nine_do_not() -> None:
-    """The promise; there is room for a successor, and it needs about 2955 MB."""
+    """The promise; there is room for successors, and it needs about 2980 MB."""
     eight = Balance(Demand(8, 375 * MB), 3000 * MB)
     assert eight.fits
     assert eight.room_for_successor
@@ -31,18 +31,18 @@ def test_a_sum_that_fits_but_for_the_successor_starts_without_room_for_one() -> 
     assert tight.fits
     assert not tight.room_for_successor
     assert Balance(demand, demand.total_bytes).room_for_successor
-    assert Balance(demand, demand.total_bytes - IDLE_CHILD_BYTES).fits
-    assert not Balance(demand, demand.total_bytes - IDLE_CHILD_BYTES - 1).fits
+    assert Balance(demand, demand.total_bytes - SUCCESSORS_BYTES).fits
+    assert not Balance(demand, demand.total_bytes - SUCCESSORS_BYTES - 1).fits
 
 
 def test_the_sum_is_shown_as_it_is_added() -> None:
     """Whoever reads it can add it up."""
     demand = Demand(8, 375 * MB)
     assert demand.spelled(successor=True) == (
-        "parent 48 + 8 x (375 - 24 shared) + successor 18 + status 12 + janitor 8 + retry pass 12 + reserve 64"
+        "parent 52 + 8 x (375 - 24 shared) + successors 22 + status 12 + janitor 8 + retry pass 12 + reserve 64"
     )
     assert "successor" not in demand.spelled(successor=False)
-    assert demand.total_bytes / MB == 48 + 8 * (375 - 24) + 18 + 12 + 8 + 12 + 64
+    assert demand.total_bytes / MB == 52 + 8 * (375 - 24) + 22 + 12 + 8 + 12 + 64
 
 
 def test_where_nothing_fits_no_number_is_named() -> None:
