@@ -11,6 +11,7 @@ rehearsal and killed at its end, that says as much of a broker, a database and a
 their clients need to hear.
 
     play.py        the rehearsal: prompter up, rounds, prompter gone
+    gathering.py   code that runs, brought together in memory before it is rehearsed
     understudy.py  the runtime of a child that stops after the last line
     prompter.py    the process behind the ports
     broker.py, database.py, api.py

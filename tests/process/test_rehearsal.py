@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 PROLOGUE = """
-import json, logging, os, signal, sys, threading
+import gc, json, logging, os, signal, sys, threading
 from consumer import memory_api
 from consumer.rehearsal import play
 from supervisor import logs, memory, process
@@ -128,12 +128,13 @@ def dirtied_kb():
     return int(said)
 
 unrehearsed = dirtied_kb()
+gc.unfreeze()
 assert play.rehearse(process.fork, None)
 print(json.dumps({"unrehearsed": unrehearsed, "rehearsed": dirtied_kb()}))
 """
 
 
 def test_a_child_of_a_rehearsed_parent_dirties_fewer_pages() -> None:
-    """The same work, one forked before the rehearsal and one after; the second takes about four fifths of the first."""
+    """The same work, one forked before the rehearsal and one after; the second takes about seven tenths of the first."""
     kb, _ = interpret(DIRTIED)
-    assert kb["rehearsed"] < 0.95 * kb["unrehearsed"]
+    assert kb["rehearsed"] < 0.9 * kb["unrehearsed"]
