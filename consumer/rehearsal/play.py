@@ -26,7 +26,8 @@ log = logging.getLogger("friendship.rehearsal")
 
 Fork = Callable[[Callable[[], int]], int]
 
-ROUNDS = 8
+ROUNDS = 4
+"""After the first of them code is gathered; of more than four in all, children are no lighter."""
 DELIVERIES = 2
 """In each round: the first is followed by another, the last by a stop."""
 ENOUGH_S = 0.5

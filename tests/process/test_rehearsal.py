@@ -135,6 +135,6 @@ print(json.dumps({"unrehearsed": unrehearsed, "rehearsed": dirtied_kb()}))
 
 
 def test_a_child_of_a_rehearsed_parent_dirties_fewer_pages() -> None:
-    """The same work, one forked before the rehearsal and one after; the second takes about seven tenths of the first."""
+    """The same work, one forked before the rehearsal and one after: the second takes about seven tenths of it."""
     kb, _ = interpret(DIRTIED)
     assert kb["rehearsed"] < 0.9 * kb["unrehearsed"]
