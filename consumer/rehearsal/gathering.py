@@ -2,8 +2,9 @@
 
 Theory of operation. To call a function is to write to it: the interpreter counts references on its code object, and
 specialised bytecode keeps counters beside its instructions. A module's code objects lie as they were loaded, those that
-run among many more that never do, so a child that runs a fifth of the code writes to most of its pages. A copy of each
-code object that ran, made one after the other, lies on a fifth of the pages; the functions are given the copies.
+run among many more that never do, so a child that runs a tenth of the functions writes to far
+more than a tenth of the pages. Copies of the code objects that ran, made one after the other, lie close together; the
+functions are given the copies.
 
 `function.__code__ = code.replace()` changes nothing that a program can see but the identity of the code. What is
 written by running is not copied: gather first, rehearse then.
