@@ -2,11 +2,14 @@
 
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from supervisor import memory
 from supervisor.blame import Exit
 from supervisor.memory import OomKills, Resident, own_rss_bytes
 from supervisor.process import fork, reap, watch
@@ -115,3 +118,50 @@ def test_with_no_descriptor_left_to_open_a_child_is_still_read(monkeypatch: pyte
 
 def no_descriptor_left(*_: object) -> None:
     raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+SMAPS = """\
+55d0a000-55d0c000 r--p 00000000 fe:00 1234                       /usr/bin/python3
+Size:                  8 kB
+Rss:                   8 kB
+Anonymous:             0 kB
+VmFlags: rd mr mw me
+55d0c000-55d10000 r-xp 00002000 fe:00 1234                       /usr/lib/libpython with space.so
+Size:                 16 kB
+Rss:                  16 kB
+Anonymous:             0 kB
+VmFlags: rd ex mr mw me
+55d10000-55d11000 r--p 00006000 fe:00 1234                       /usr/lib/relocated.so
+Size:                  4 kB
+Anonymous:             4 kB
+55d11000-55d12000 rw-p 00007000 fe:00 1234                       /usr/lib/data.so
+Size:                  4 kB
+Anonymous:             0 kB
+7ffd0000-7ffd2000 r-xp 00000000 00:00 0                          [vdso]
+Size:                  8 kB
+Anonymous:             0 kB
+7ffe0000-7ffe1000 r--s 00000000 fe:00 99                         /shared
+Size:                  4 kB
+Anonymous:             0 kB
+"""
+
+
+def test_only_what_a_file_still_holds_is_let_go() -> None:
+    """Nothing that was written to, nothing writable, nothing shared, nothing without a file."""
+    assert memory.clean_mappings(SMAPS) == [(0x55D0A000, 0x2000), (0x55D0C000, 0x4000)]
+
+
+def test_a_process_goes_on_after_its_file_pages_were_let_go() -> None:
+    """Code that runs again comes back; the process is lighter until then."""
+    program = (
+        "import decimal, json, ssl, sys\n"
+        "from supervisor import memory\n"
+        "ssl.create_default_context()\n"
+        "before = memory.own_rss_bytes()\n"
+        "memory.prepare()\n"
+        "after = memory.own_rss_bytes()\n"
+        "assert json.loads('[1]') == [1] and decimal.Decimal(1) / 3 and ssl.create_default_context()\n"
+        "sys.exit(0 if after < 0.9 * before else f'{after} of {before}')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
