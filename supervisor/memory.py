@@ -55,7 +55,7 @@ def prepare() -> None:
     needed are let go (11 MB resident in the parent); what is used again comes back from the page cache.
     """
     tune()
-    gc.collect()
+    rest()
     gc.freeze()
     for start, size in clean_mappings(Path("/proc/self/smaps").read_text()):
         _libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), MADV_DONTNEED)
