@@ -16,6 +16,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Self
 
 import pika
@@ -25,7 +26,7 @@ from pika.spec import Basic, BasicProperties
 
 from consumer import properties, wire
 from consumer.admission import Admission
-from consumer.errors import BrokerAway, NoRoom
+from consumer.errors import BodyNotKept, BrokerAway, NoRoom
 from consumer.intake import Intake, Left, Spool
 from consumer.ports import Delivery
 from consumer.settings import BrokerSettings
@@ -199,12 +200,13 @@ class BrokerLink:
     def receive(self, wait_s: float) -> Delivery | None:
         """Give the next delivery, or None when none came within `wait_s` or a stop was asked for.
 
-        Raises BrokerAway when the link is broken, NoRoom when a delivery was not taken: closing gives it back.
+        Raises BrokerAway when the link is broken; NoRoom or BodyNotKept when a delivery was not taken, which closing
+        gives back; MemoryError when there was none for it.
         """
         if not self._inbox:
             self._process(wait_s)
         if self._left is not None:
-            raise NoRoom(self._left.size)
+            raise BodyNotKept if self._left.no_file else NoRoom(self._left.size)
         if self._inbox:
             return self._inbox.popleft()
         if self.broken:
@@ -232,10 +234,18 @@ class BrokerLink:
         try:
             with translated():
                 for tag in self._channel.consumer_tags:
-                    wire.cancel(self._connection, self._channel, tag, lambda: self._intake.cancelled)
+                    wire.cancel(
+                        self._connection,
+                        self._channel,
+                        tag,
+                        partial(self._cancelled_or_closed, self._channel),
+                    )
         except BrokerAway as lost:
             log.info("broker_lost", extra={"reason": lost.reason})
             self._forget()
+
+    def _cancelled_or_closed(self, channel: BlockingChannel) -> bool:
+        return self._intake.cancelled or not channel.is_open
 
     def pump(self) -> None:
         """Let heartbeats flow. Returns at once, never raises."""
@@ -286,7 +296,10 @@ class BrokerLink:
                 self._connection.process_data_events(wait_s)
         except BrokerAway as lost:
             log.info("broker_lost", extra={"reason": lost.reason})
+            starved = self._intake.starved
             self._forget()
+            if starved:
+                raise MemoryError from None
 
     def _received(
         self,

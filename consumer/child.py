@@ -17,7 +17,7 @@ from typing import Literal
 from consumer.admission import Admission, admit
 from consumer.amqp import BrokerLink, nap
 from consumer.backoff import jittered
-from consumer.errors import BrokerAway, NoRoom
+from consumer.errors import BodyNotKept, BrokerAway, NoRoom
 from consumer.memory_api import MemoryApi
 from consumer.outcome import Outcome
 from consumer.pipeline import Pipeline
@@ -35,6 +35,7 @@ DRAINED = 0
 
 RECEIVE_WAIT_S = 1.0
 REPLACEMENT_REPORT_S = 5.0
+NOT_KEPT_PAUSE_S = 1.0
 RETRY_BASE_S = 0.2
 RETRY_MAX_S = 10.0
 # A connection that rests for longer than this while the Memory API is slow is given back to the database
@@ -69,6 +70,11 @@ class Child:
                         log.info("no_room", extra={"slot": runtime.slot, "body_bytes": no_room.size_bytes})
                         link.close()
                         _await_replacement(runtime)
+                    except BodyNotKept:
+                        # Each try of any child ends so, until the broker's delivery limit: not too many in a second
+                        link.close()
+                        runtime.returned()
+                        nap(NOT_KEPT_PAUSE_S, runtime.stop_requested)
                     runtime.wake_with(None)
                 else:
                     tries += 1
@@ -88,6 +94,7 @@ class Child:
             limit_bytes=self.settings.max_message_bytes,
             room_bytes=runtime.room_bytes(),
             fresh_room_bytes=runtime.fresh_room_bytes(),
+            fresh=runtime.fresh(),
         )
 
     def _pipeline(self, runtime: Runtime, database: Database, link: BrokerLink) -> Pipeline:

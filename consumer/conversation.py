@@ -5,6 +5,7 @@ raw JSON they came in, a chunk at a time while it is sent. None is held as a Pyt
 cost 4 bytes a character), and of the request never more than a chunk.
 """
 
+import codecs
 import contextlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +29,7 @@ _BY_SPEAKER = {"pika": ROBOT, "user": CHILD}
 LARGE_BYTES = 8 * 1024 * 1024
 """A log over it is read in the way that takes half of the memory and twice the time."""
 BATCH = 1024
+PROOF_BYTES = 2 * CHUNK_BYTES
 
 _QUOTE = ord('"')
 # First bytes of a text that may be nothing but white space: a blank, an escape, or a character beyond ASCII that begins
@@ -85,6 +87,7 @@ _all = msgspec.json.Decoder(list[_Item])
 _each = msgspec.json.Decoder(list[msgspec.Raw])
 _item = msgspec.json.Decoder(_Item)
 _text = msgspec.json.Decoder(str)
+_utf8 = codecs.getincrementaldecoder("utf-8")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -230,9 +233,14 @@ def _is_blank(text: bytes) -> bool:
 def _proved(parts: Parts) -> int:
     """Return the length of a chunk, proved to be UTF-8: until here texts were only skipped over."""
     chunk = b"".join(parts)
+    if chunk.isascii():
+        return len(chunk)
+    # A str of a long text would take up to four times its size, and the decoder reserves that in any case
+    decoder = _utf8()
     try:
-        if not chunk.isascii():
-            chunk.decode()
+        for start in range(0, len(chunk), PROOF_BYTES):
+            decoder.decode(chunk[start : start + PROOF_BYTES])
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         raise MalformedMessage("not UTF-8") from None
     return len(chunk)

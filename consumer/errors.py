@@ -7,6 +7,7 @@ ConsumerError
 ├── LogUnavailable        the conversation's log is in none of its places
 ├── LogUnusable           the log in storage is none
 ├── BrokerAway            the broker is lost: the delivery has gone back to it
+├── BodyNotKept           a body too large for memory found no place in a file
 ├── NoRoom                the next message needs more memory than this process may still take
 └── GiveBack              the delivery goes back to the broker unfinished
 
@@ -50,6 +51,10 @@ class LogUnusable(ConsumerError):
 
 class BrokerAway(ConsumerError):
     """The broker cannot be reached, or took the connection away."""
+
+
+class BodyNotKept(ConsumerError):
+    """A body that is too large for memory cannot be written to a file: it goes back to the queue."""
 
 
 class NoRoom(ConsumerError):

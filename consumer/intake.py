@@ -69,10 +69,11 @@ class Spool:
 
 
 class Left:
-    """A body that was not taken. size: of the message, in bytes."""
+    """A body that was not taken. size: of the message, in bytes. no_file: a file would have taken it."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, no_file: bool = False) -> None:
         self.size = size
+        self.no_file = no_file
 
 
 class Intake(ContentFrameAssembler):  # type: ignore[misc]
@@ -86,7 +87,7 @@ class Intake(ContentFrameAssembler):  # type: ignore[misc]
         self._announce = announce
         self._body: bytearray | Spool | Left | None = None
         self._seen = 0
-        self.cancelled = False
+        self.cancelled = self.starved = False
 
     @property
     def busy(self) -> bool:
@@ -95,6 +96,14 @@ class Intake(ContentFrameAssembler):  # type: ignore[misc]
 
     def process(self, frame_value: Any) -> Any:
         """Take a frame; give (method, header, body) when it completes a delivery."""
+        try:
+            return self._process(frame_value)
+        except MemoryError:
+            # pika takes any exception for a lost stream
+            self.starved = True
+            raise
+
+    def _process(self, frame_value: Any) -> Any:
         if isinstance(frame_value, frame.Method) and isinstance(frame_value.method, Basic.CancelOk):
             self.cancelled = True
             return None
@@ -146,4 +155,4 @@ class Intake(ContentFrameAssembler):  # type: ignore[misc]
 
 def _not_kept(size: int, error: OSError) -> Left:
     log.error("body_not_kept", extra={"body_bytes": size, "reason": error.strerror or type(error).__name__})
-    return Left(size)
+    return Left(size, no_file=True)

@@ -13,6 +13,8 @@ import msgspec
 from consumer.errors import MalformedMessage
 
 ID_LENGTH_MAX = 255
+FIELD_BYTES_MAX = 1024 * 1024
+"""Of any value but the log, as JSON: a str of it takes up to four times as much."""
 _ABSENT = (b"", b"null")
 _NOT_JSON = "not JSON"
 # What stays, an escaped backslash or a whole pair, is taken first; what is left is half a pair.
@@ -22,24 +24,27 @@ _SURROGATES = re.compile(
 
 
 class _Envelope(msgspec.Struct):
-    conversation_id: str
-    user_id: str
-    bot_id: str | None = None
-    bot_type: str | None = None
-    bot_name: str | None = None
-    agent_tag: str | None = None
-    start_time: str | None = None
-    end_time: str | None = None
-    conversation_log_url: str | None = None
+    """All values unread: how long they are is looked at first."""
+
+    conversation_id: msgspec.Raw
+    user_id: msgspec.Raw
+    bot_id: msgspec.Raw = msgspec.Raw()
+    bot_type: msgspec.Raw = msgspec.Raw()
+    bot_name: msgspec.Raw = msgspec.Raw()
+    agent_tag: msgspec.Raw = msgspec.Raw()
+    start_time: msgspec.Raw = msgspec.Raw()
+    end_time: msgspec.Raw = msgspec.Raw()
+    conversation_log_url: msgspec.Raw = msgspec.Raw()
     conversation_log: msgspec.Raw = msgspec.Raw()
 
 
 class _Identity(msgspec.Struct):
-    conversation_id: str
+    conversation_id: msgspec.Raw
 
 
 _envelope = msgspec.json.Decoder(_Envelope)
 _identity = msgspec.json.Decoder(_Identity)
+_word = msgspec.json.Decoder(str | None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +67,10 @@ class Message:
     log: msgspec.Raw | None = None
 
 
-def parse(body: bytes | bytearray) -> Message:
+def parse(body: bytes | bytearray, *, mendable: bool = True) -> Message:
     """Read the envelope of a message body.
 
+    mendable: try again with half characters mended, in place.
     Raises MalformedMessage, and nothing else, for any bytes that are no message of CONTRACT section 2.
     """
     try:
@@ -73,25 +79,31 @@ def parse(body: bytes | bytearray) -> Message:
         reason = _reason(error)
     else:
         return _checked(envelope)
-    if reason == _NOT_JSON and (mended := mend(body)) != body:
-        return parse(mended)
+    if mendable and reason == _NOT_JSON:
+        return parse(mend(body), mendable=False)
     raise MalformedMessage(reason)
 
 
 def mend(text: bytes | bytearray) -> bytes | bytearray:
-    """Replace each escape of half a character in a JSON text by U+FFFD.
+    """Replace each escape of half a character in a JSON text by U+FFFD, which is as long: in place, if possible.
 
     A publisher that cuts texts by UTF-16 units (JavaScript does) leaves half an emoji at the end. RFC 8259 allows to
-    write it, and no decoder used here reads it.
+    write it, and no decoder used here reads it. Returns the text itself when there is nothing to mend.
     """
-    return _SURROGATES.sub(lambda found: found[1] or rb"\ufffd", text)
+    mended: bytearray | None = None
+    for found in _SURROGATES.finditer(text):
+        if found[1] is None:
+            if mended is None:
+                mended = text if isinstance(text, bytearray) else bytearray(text)
+            mended[found.start() : found.end()] = rb"\ufffd"
+    return text if mended is None else mended
 
 
 def identify(body: bytes | bytearray, message_id: str | None) -> str | None:
     """Say which conversation a malformed message speaks of, when that much can be read."""
     try:
-        candidate: str | None = _identity.decode(body).conversation_id
-    except (ValueError, RecursionError):
+        candidate = _read("conversation_id", _identity.decode(body).conversation_id)
+    except (ValueError, RecursionError, MalformedMessage):
         candidate = message_id
     return candidate if candidate is not None and _is_id(candidate) else None
 
@@ -108,24 +120,49 @@ def _reason(error: Exception) -> str:
 
 
 def _checked(envelope: _Envelope) -> Message:
+    read = {
+        name: _read(name, getattr(envelope, name))
+        for name in _Envelope.__struct_fields__
+        if name != "conversation_log"
+    }
     for name in ("conversation_id", "user_id"):
-        if not _is_id(getattr(envelope, name)):
+        if not _is_id(read[name] or ""):
             raise MalformedMessage(f"{name} must have 1 to {ID_LENGTH_MAX} characters and no NUL")
     for name in ("bot_id", "bot_type", "bot_name", "agent_tag", "conversation_log_url"):
-        if "\0" in (getattr(envelope, name) or ""):
+        if "\0" in (read[name] or ""):
             raise MalformedMessage(f"{name} holds a NUL character")
     return Message(
-        conversation_id=envelope.conversation_id,
-        user_id=envelope.user_id,
-        bot_id=envelope.bot_id,
-        bot_type=envelope.bot_type,
-        bot_name=envelope.bot_name,
-        agent_tag=envelope.agent_tag or None,
-        start_time=_time("start_time", envelope.start_time),
-        end_time=_time("end_time", envelope.end_time),
-        conversation_log_url=_log_url(envelope.conversation_log_url),
+        conversation_id=read["conversation_id"] or "",
+        user_id=read["user_id"] or "",
+        bot_id=read["bot_id"],
+        bot_type=read["bot_type"],
+        bot_name=read["bot_name"],
+        agent_tag=read["agent_tag"] or None,
+        start_time=_time("start_time", read["start_time"]),
+        end_time=_time("end_time", read["end_time"]),
+        conversation_log_url=_log_url(read["conversation_log_url"]),
         log=_log(envelope.conversation_log),
     )
+
+
+def _read(name: str, raw: msgspec.Raw) -> str | None:
+    """Read one value that is no log: a string of bearable length, or null."""
+    size = memoryview(raw).nbytes
+    if size == 0:
+        return None
+    if size > FIELD_BYTES_MAX:
+        raise MalformedMessage(f"{name} has {size} bytes, more than {FIELD_BYTES_MAX}")
+    try:
+        word: str | None = _word.decode(raw)
+    except UnicodeDecodeError:
+        reason = "not UTF-8"
+    except msgspec.ValidationError:
+        reason = f"{name} is no string"
+    except ValueError:
+        reason = f"{name} is no JSON string"
+    else:
+        return word
+    raise MalformedMessage(reason)
 
 
 def _is_id(value: str) -> bool:

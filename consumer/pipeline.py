@@ -31,6 +31,7 @@ from consumer.errors import (
     MalformedMessage,
     MessageTooHeavy,
     MessageTooLarge,
+    NoRoom,
 )
 from consumer.failures import failure_of, out_of_memory
 from consumer.job import Job, claim_request
@@ -46,6 +47,7 @@ from repository.rows import Bill, Claimed, Refusal, Refused, UserStatus
 log = logging.getLogger("friendship.pipeline")
 
 IDENTIFYING_BYTES = 64 * 1024
+OF_MEMORY = {"rss_hard", "oom_killed"}
 
 
 class Api(Protocol):
@@ -104,6 +106,11 @@ class Pipeline:
             message = self._open(delivery)
         except MalformedMessage as malformed:
             code, reason = malformed.code, malformed.reason
+        except MemoryError:
+            # No claim yet, so that no death of this process would count: judged here, by a fresh one
+            code, reason = MessageTooHeavy.code, "its envelope needs more memory than a child has"
+            if not self._runtime.fresh():
+                raise NoRoom(delivery.size) from None
         else:
             job = Job(delivery, message, claim_request(delivery, message, self._owner), started)
             del message
@@ -201,6 +208,10 @@ class Pipeline:
 
     def _settle(self, job: Job, claim: Claimed) -> Outcome:
         failure = verdict_on_claim(claim.claims_since_outcome, claim.blamed_deaths, claim.last_blame)
+        if failure is None and claim.last_blame in OF_MEMORY and not self._runtime.fresh():
+            # It killed one child, perhaps because that had grown; the second judge must be a fresh one
+            self._release(claim)
+            raise NoRoom(job.delivery.size)
         if failure is None:
             starved = False
             try:

@@ -96,6 +96,10 @@ class Runtime(Protocol):
         """Return by how much it might grow when it was first ready."""
         ...
 
+    def fresh(self) -> bool:
+        """Say whether this process weighs at rest about what it did when it was first ready."""
+        ...
+
     def crowded(self, in_hand_bytes: int) -> bool:
         """Say whether this process, in_hand_bytes lighter, could not grow by what messages usually leave behind."""
         ...

@@ -368,7 +368,15 @@ class Loop:
             # What of the parent is in files counts for the child once it is touched
             fortify(resident)
             stop_bytes = budget.stop_bytes(self.settings)
-            seat = Seat(self.board, page, slot=slot, seated=seated, stop_bytes=stop_bytes, when_fresh=fortify)
+            seat = Seat(
+                self.board,
+                page,
+                slot=slot,
+                seated=seated,
+                stop_bytes=stop_bytes,
+                hard_bytes=self.settings.rss_hard_bytes,
+                when_fresh=fortify,
+            )
             return self._be_child(seat)
 
         return self._fork(f"child {slot}", be_child, weigh=True)

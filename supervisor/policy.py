@@ -51,6 +51,8 @@ READINGS = 3
 """So many readings in a row have to find a child over its soft budget: one may be a peak."""
 LEAST_LIFE_S = 5.0
 """A child is not replaced for its size before: with a budget that is too low, that would be a storm of restarts."""
+HEIR_S = 10.0
+"""A successor that is not ready by then waits for something that its predecessor may hold: a connection, say."""
 NEAR_LIMIT_BYTES = 64 * MB
 """So close to the container's limit its memory is tight: the reserve of the sum that is done at the start."""
 WORTHWHILE_BYTES = 16 * MB
@@ -284,7 +286,7 @@ def _by_choice(  # noqa: PLR0913 - the facts of one choice
     if roster.stop is not None:
         return
     if roster.turn is not None:
-        yield from _hand_over(free, roster)
+        yield from _hand_over(free, roster, now)
         return
     known = [
         (child, reading)
@@ -306,10 +308,12 @@ def _by_choice(  # noqa: PLR0913 - the facts of one choice
         yield Succeed(child.slot, Verdict(cause, blamed=False))
 
 
-def _hand_over(free: list[Child], roster: Roster) -> Iterator[Action]:
-    """Let a predecessor go once its successor is ready and the last one has gone."""
+def _hand_over(free: list[Child], roster: Roster, now: float) -> Iterator[Action]:
+    """Let a predecessor go once its successor is ready, or has waited for long, and the last one has gone."""
     heir = roster.heir
-    if roster.turn is None or heir is None or heir.state is not State.READY or roster.leaving is not None:
+    if roster.turn is None or heir is None or roster.leaving is not None:
+        return
+    if heir.state is not State.READY and now - heir.forked_at < HEIR_S:
         return
     for child in free:
         if child.slot == roster.turn.slot and child.page != heir.page:

@@ -310,7 +310,7 @@ class Roster:
             self.accounts.add(account(child, heaviest, verdict, died_at=died_at, host=host), now)
         if self.heir is not None and self.heir.page == page:
             ended = verdict.cause in {Cause.FEWER, Cause.SHUTDOWN}
-            pause = self._lose_heir(child, ended=ended, now=now, jitter=jitter)
+            pause = self._lose_heir(ended=ended, now=now, jitter=jitter)
             self._note_emptiness(now)
             lost: list[Event] = [_exited(child, end, verdict, reading, now)]
             if not ended:
@@ -390,12 +390,9 @@ class Roster:
         self.slots[gone.slot] = replace(self.slots[gone.slot], child=heir)
         self._end_turn()
 
-    def _lose_heir(self, heir: Child, *, ended: bool, now: float, jitter: float) -> float:
+    def _lose_heir(self, *, ended: bool, now: float, jitter: float) -> float:
         """Go on without a successor; return the seconds until another may be tried. ended: it was told to go."""
-        self.heir = None
-        child = self.slots[heir.slot].child
-        if child is None or child.ending is None:
-            self.turn = None
+        self.heir = self.turn = None
         if ended:
             return 0.0
         self.no_heir(now, jitter)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
-from supervisor import memory
+from supervisor import memory, wall
 from supervisor.board import Board, Record
 from supervisor.lifecycle import UNCOUNTED, Phase
+from supervisor.limits import MB
 from supervisor.reading import SlotView
 
 WAITS = {
@@ -18,11 +19,16 @@ WAITS = {
 }
 
 
+FRESH_BYTES = 16 * MB
+"""What a child may have grown since it was first ready and still be called fresh: 200 messages of 3 MB leave 4."""
+
+
 class Seat:
     """The runtime of one child, from the fork to its end. A phase told twice keeps the time when it began.
 
     page: of the board. slot: that the child fills, or will, if it is not seated yet. stop_bytes: the resident size at
-    which it is stopped. when_fresh: told the child's resident size once, when it is first ready.
+    which it is stopped; hard_bytes: that it never has. when_fresh: told the child's resident size once, when it is
+    first ready.
     """
 
     def __init__(  # noqa: PLR0913 - what a fork is told
@@ -33,12 +39,14 @@ class Seat:
         slot: int,
         seated: bool,
         stop_bytes: int,
+        hard_bytes: int,
         when_fresh: Callable[[int], None],
     ) -> None:
         self._board = board
         self._page = page
         self._slot = slot
         self._seated = seated
+        self._hard_bytes = hard_bytes
         self._stop_bytes = stop_bytes
         self._when_fresh = when_fresh
         self._high_water = memory.HighWater()
@@ -136,10 +144,15 @@ class Seat:
         self._enter(Phase.NO_ROOM, **_EMPTY_HANDED)
 
     def room_bytes(self) -> int:
-        return max(0, self._stop_bytes - memory.own_rss_bytes())
+        sizes = memory.own_sizes()
+        return max(0, min(self._stop_bytes - sizes.resident, wall.room_bytes(sizes)))
 
     def fresh_room_bytes(self) -> int:
-        return max(0, self._stop_bytes - self._view.fresh_rss_bytes)
+        return max(0, self._hard_bytes - self._view.fresh_rss_bytes)
+
+    def fresh(self) -> bool:
+        view = self._view
+        return view.messages == 0 or view.resting_rss_bytes <= view.fresh_rss_bytes + FRESH_BYTES
 
     def crowded(self, in_hand_bytes: int) -> bool:
         view = self._view

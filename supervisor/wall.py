@@ -7,9 +7,10 @@ the wall is built again when the child has been ready once.
 """
 
 import resource
+import sys
 
 from supervisor.limits import MB
-from supervisor.memory import own_sizes
+from supervisor.memory import Sizes, own_sizes
 
 MARGIN_BYTES = 8 * MB
 """Kept below the hard budget for mapped code that is touched later."""
@@ -23,6 +24,16 @@ def build(hard_bytes: int, resident_bytes: int) -> None:
     sizes = own_sizes()
     _limit(resource.RLIMIT_AS, sizes.mapped + room)
     _limit(resource.RLIMIT_DATA, sizes.data + room)
+
+
+def room_bytes(sizes: Sizes) -> int:
+    """Return how much more this process may map, of either kind."""
+    room = sys.maxsize
+    for kind, size in ((resource.RLIMIT_AS, sizes.mapped), (resource.RLIMIT_DATA, sizes.data)):
+        soft, _ = resource.getrlimit(kind)
+        if soft != resource.RLIM_INFINITY:
+            room = min(room, soft - size)
+    return room
 
 
 def relieve() -> None:

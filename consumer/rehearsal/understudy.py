@@ -50,6 +50,10 @@ class Understudy:
         """Take messages at once."""
         return True
 
+    def fresh(self) -> bool:
+        """Be new for ever."""
+        return True
+
     def crowded(self, in_hand_bytes: int) -> bool:  # noqa: ARG002 - the Protocol's
         """Have room for more."""
         return False

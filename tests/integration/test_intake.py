@@ -11,7 +11,7 @@ import pytest
 
 from consumer.admission import Admission
 from consumer.amqp import BrokerLink, Publisher, depth
-from consumer.errors import NoRoom
+from consumer.errors import BodyNotKept, BrokerAway, NoRoom
 from consumer.intake import Spool
 from consumer.ports import Delivery
 from consumer.settings import BrokerSettings
@@ -121,15 +121,39 @@ def test_a_body_that_no_file_takes_is_left(desk: Desk, monkeypatch: pytest.Monke
     with monkeypatch.context() as patch:
         patch.setattr(Spool, "open", no_file)
         desk.publish(bytes(LARGE))
-        with pytest.raises(NoRoom):
+        with pytest.raises(BodyNotKept):
             eventually(lambda: desk.link.receive(0.2), "a refusal")
     desk.link.close()
     with monkeypatch.context() as patch:
         patch.setattr(Spool, "append", lambda _spool, _data: no_file())
         desk.link.open()
         desk.link.consume()
-        with pytest.raises(NoRoom):
+        with pytest.raises(BodyNotKept):
             eventually(lambda: desk.link.receive(0.2), "a refusal")
+
+
+def test_a_body_for_which_there_is_no_memory_is_no_lost_connection(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pika takes any exception in its frames for a lost stream; a MemoryError comes out as what it is."""
+
+    def no_memory(_size: int, _message_id: str | None) -> Admission:
+        raise MemoryError
+
+    monkeypatch.setattr(desk.link._intake, "_announce", no_memory)
+    desk.publish(b"one")
+    with pytest.raises(MemoryError):
+        eventually(lambda: desk.link.receive(0.2), "the end")
+
+
+def test_a_channel_that_closes_while_it_cancels_holds_nobody_up(desk: Desk) -> None:
+    """The confirmation never comes: the link is broken, and says so."""
+    assert desk.link._channel is not None
+    # An unknown delivery tag: the broker closes the channel for it, and answers nothing that comes after
+    desk.link._channel._impl.basic_ack(99)
+    desk.link.cancel()
+    with pytest.raises(BrokerAway):
+        eventually(lambda: desk.link.receive(0.2), "the end")
 
 
 def test_a_cancelled_link_sends_nothing_back(desk: Desk) -> None:

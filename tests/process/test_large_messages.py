@@ -1,5 +1,6 @@
 """Large messages on the real program: taken where there is room, refused unread where there is none."""
 
+import os
 from collections.abc import Callable
 
 from scripts.conversations import make
@@ -86,3 +87,20 @@ def test_a_grown_child_leaves_a_large_message_to_a_fresh_one(
     assert worker.stop() == 0
     desk.assert_all_scored()
     desk.assert_clean_ending(worker)
+
+
+def test_garbage_and_long_values_cost_no_child(start_worker: Callable[..., Worker], desk: Desk) -> None:
+    """Before its claim nothing would count a message's victims: it is refused by the first that reads it."""
+    options = ("--rss-mb=100", "--max-message-mb=36")
+    worker = start_worker(*options, FRIENDSHIP_CHILDREN="1")
+    worker.wait_for("child_ready")
+    desk.publish_raw(os.urandom(35 * MB))
+    long_name = '{"conversation_id":"c","user_id":"u","bot_name":"' + "\N{GRINNING FACE}" * (8 * MB) + '"}'
+    desk.publish_raw(long_name.encode())
+    worker.wait_for("message_dead_lettered", times=2)
+    assert len(desk.take_dead()) == 2
+    half = make("half", "user-1", size_bytes=35 * MB).body.replace(b'"text":"', rb'"text":"\ud83d', 1)
+    desk.publish_raw(half)
+    worker.wait_until(lambda: desk.status("half") == "PROCESSED", "it is mended in place")
+    assert worker.logged("child_exited") == []
+    assert worker.stop() == 0

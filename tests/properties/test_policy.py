@@ -243,7 +243,8 @@ class World:
         body.drained_by_choice = True
         heir = self.roster.heir
         if heir is not None and heir.slot == slot:
-            assert heir.state is State.READY, "the successor is ready before"
+            patient = self.now - heir.forked_at >= policy.HEIR_S
+            assert patient or heir.state is State.READY, "the successor is ready before"
             return
         no_room = body.view.phase is Phase.NO_ROOM
         assert self.tight or not self.room, "the successor comes first"

@@ -1,5 +1,6 @@
 """Messages: what the contract accepts and what it refuses."""
 
+import tracemalloc
 from datetime import UTC, datetime
 
 import orjson
@@ -105,3 +106,38 @@ def test_a_malformed_message_can_still_be_identified() -> None:
     assert identify(b"not json", "from-header") == "from-header"
     assert identify(b"not json", None) is None
     assert identify(b"not json", "a\0b") is None
+
+
+@pytest.mark.parametrize(
+    "name", ["conversation_id", "user_id", "bot_name", "agent_tag", "conversation_log_url"]
+)
+def test_a_value_of_many_megabytes_is_never_made_a_string(name: str) -> None:
+    """Only a log may be long: a str of the rest would take four times its size, in every child that tries."""
+    fields = {"conversation_id": "c", "user_id": "u", name: "\N{GRINNING FACE}" * 1_000_000}
+    body = orjson.dumps(fields)
+    tracemalloc.start()
+    try:
+        with pytest.raises(MalformedMessage, match=name):
+            parse(body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 0.1 * len(body)
+
+
+def test_mending_and_refusing_take_no_copy() -> None:
+    """Neither of a body with half a character in it, nor of one that is no JSON at all."""
+    log = b'[{"speaker":"user","text":"' + b"x" * 5_000_000 + rb"\ud83d" + b'"}]'
+    whole = bytearray(b'{"conversation_id":"c","user_id":"u","conversation_log":' + log + b"}")
+    garbage = bytearray(b"\x01\xd8" * 2_500_000)
+    tracemalloc.start()
+    try:
+        message = parse(whole)
+        with pytest.raises(MalformedMessage):
+            parse(garbage)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert message.log is not None
+    assert bytes(message.log).endswith(rb'x\ufffd"}]')
+    assert peak < 1_000_000

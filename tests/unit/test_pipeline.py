@@ -8,6 +8,8 @@ from random import Random
 import orjson
 import pytest
 
+from consumer import pipeline
+from consumer.errors import NoRoom
 from consumer.memory_api import MemoryApiTimeout
 from consumer.outcome import Outcome
 from consumer.pipeline import Pipeline
@@ -336,3 +338,39 @@ def test_a_parked_log_that_cannot_be_read_is_unavailable(bench: Bench, data: byt
     bench.store.log = StoredLog("parked", data)
     assert bench.handle(IDS) is Outcome.FAILED
     assert bench.arguments("fail")["code"] == "LOG_UNAVAILABLE"
+
+
+def test_an_envelope_that_takes_all_memory_is_judged_by_a_fresh_child(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no claim that could count the deaths: a child that has grown leaves it, a fresh one sets it aside."""
+
+    def too_much(_body: bytes) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(pipeline, "parse", too_much)
+    bench.runtime.is_fresh = False
+    with pytest.raises(NoRoom):
+        bench.handle()
+    bench.runtime.is_fresh = True
+    assert bench.handle() is Outcome.DEAD_LETTERED
+    assert [reason for _, reason in bench.link.dead] == ["MEMORY_BUDGET_EXCEEDED"]
+
+
+def test_the_second_judge_of_a_heavy_message_is_a_fresh_child(bench: Bench) -> None:
+    """One child died of its memory, which may have been its own: one that has grown gives the attempt back."""
+    bench.store.claims[0] = replace(CLAIM, blamed_deaths=1, last_blame="rss_hard")
+    bench.runtime.is_fresh = False
+    with pytest.raises(NoRoom):
+        bench.handle()
+    assert [name for name, _ in bench.store.calls] == ["claim", "release"]
+
+
+def test_out_of_memory_is_no_outcome_of_an_attempt(bench: Bench) -> None:
+    """It passes through whatever it is raised as: the death of the child is what is judged."""
+    for error in (MemoryError(), OSError(12, "Cannot allocate memory"), ValueError("Not enough memory")):
+        bench.store.claims.append(CLAIM)
+        bench.api.answer = error
+        with pytest.raises(MemoryError):
+            bench.handle()
+    assert not any(name in {"fail", "complete"} for name, _ in bench.store.calls)

@@ -97,6 +97,15 @@ def test_the_largest_over_budget_goes_first_and_alone() -> None:
     assert Seat(3) not in decide(roster, seen, NOW, SETTINGS)
 
 
+def test_a_successor_that_waits_for_long_does_not_hold_everybody_up() -> None:
+    """It may wait for what its predecessor has: the last connection that the database allows."""
+    roster, seen = book(Reading(idle(), 310 * MB, NOW))
+    roster.succeeded(0, SOFT, 200, NOW, 0)
+    seen[1] = Reading(SlotView(2, Phase.WAITING_DATABASE, NOW, NOW + 9), MB)
+    assert decide(roster, seen, NOW + policy.HEIR_S - 0.1, SETTINGS) == []
+    assert decide(roster, seen, NOW + policy.HEIR_S, SETTINGS) == [Drain(0, SOFT)]
+
+
 def test_without_memory_for_a_successor_the_predecessor_goes_first() -> None:
     """One idle child more would be over the container's limit."""
     roster, seen = book(Reading(idle(), 310 * MB, NOW))

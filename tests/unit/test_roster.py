@@ -214,6 +214,15 @@ def test_an_heir_takes_over_at_once_when_its_predecessor_dies() -> None:
     assert roster.turn is None
 
 
+def test_a_turn_ends_with_its_heir_though_its_predecessor_stands_still() -> None:
+    """Found in a write it is let go on: the turn must not wait for its end."""
+    roster = ready(book())
+    roster.succeeded(0, DRAINED, 200, 1.0, 0)
+    roster.freezing(0, Verdict(Cause.DEADLINE, blamed=True), 1.1)
+    reap(roster, 2, CRASHED, view(Phase.BOOTING, 2), now=1.2)
+    assert roster.turn is None
+
+
 def test_the_next_heir_may_come_while_one_leaves() -> None:
     """A drain takes as long as a message."""
     roster = ready(book())

@@ -42,7 +42,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def taken(board: Board, fresh: list[int] | None = None) -> Seat:
     found = [] if fresh is None else fresh
-    return Seat(board, 1, slot=7, seated=False, stop_bytes=STOP, when_fresh=found.append)
+    return Seat(board, 1, slot=7, seated=False, stop_bytes=STOP, hard_bytes=375 * MB, when_fresh=found.append)
 
 
 def test_a_seat_is_what_a_consumer_asks_for(board: Board) -> None:
@@ -184,16 +184,32 @@ def test_a_child_is_fresh_once(board: Board) -> None:
     assert found == [fresh] == [board.view(1).fresh_rss_bytes]
 
 
+def weigh(monkeypatch: pytest.MonkeyPatch, *, mb: int) -> None:
+    sizes = memory.Sizes(mapped=mb * MB, resident=mb * MB, data=mb * MB)
+    monkeypatch.setattr(memory, "own_sizes", lambda: sizes)
+
+
 def test_room_is_what_is_left_until_the_stop(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Now, and when the child was fresh; never less than none."""
+    """Now until the stop, and at the most until the hard budget when the child was fresh; never less than none."""
     seat = taken(board)
-    weight = [40 * MB]
-    monkeypatch.setattr(memory, "own_rss_bytes", lambda: weight[0])
+    weigh(monkeypatch, mb=40)
     seat.ready()
-    weight[0] = 250 * MB
-    assert (seat.room_bytes(), seat.fresh_room_bytes()) == (50 * MB, 260 * MB)
-    weight[0] = 310 * MB
+    weigh(monkeypatch, mb=250)
+    assert (seat.room_bytes(), seat.fresh_room_bytes()) == (50 * MB, 335 * MB)
+    weigh(monkeypatch, mb=310)
     assert seat.room_bytes() == 0
+
+
+def test_a_child_is_fresh_until_it_has_grown(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what it weighs at rest, not by its age."""
+    seat = taken(board)
+    weigh(monkeypatch, mb=40)
+    seat.ready()
+    assert seat.fresh()
+    for mb, fresh in ((56, True), (57, False), (45, True)):
+        weigh(monkeypatch, mb=mb)
+        seat.settled("processed")
+        assert seat.fresh() is fresh
 
 
 def test_a_child_is_crowded_when_what_messages_leave_behind_no_longer_fits(
@@ -201,15 +217,14 @@ def test_a_child_is_crowded_when_what_messages_leave_behind_no_longer_fits(
 ) -> None:
     """By the average of its messages so far; the message in hand goes and makes room."""
     seat = taken(board)
-    weight = [40 * MB]
-    monkeypatch.setattr(memory, "own_rss_bytes", lambda: weight[0])
+    weigh(monkeypatch, mb=40)
     seat.ready()
     assert not seat.crowded(0), "nothing is known of messages yet"
-    weight[0] = 290 * MB
+    weigh(monkeypatch, mb=290)
     seat.settled("processed")
     seat.settled("processed")
     assert seat.crowded(3 * MB), "125 MB a message, room for 13"
-    weight[0] = 160 * MB
+    weigh(monkeypatch, mb=160)
     assert not seat.crowded(0)
 
 
