@@ -36,6 +36,7 @@ DRAIN_MARGIN_S = 5.0
 # What writing an outcome may take: statement and lock time limits of the database sessions, and a reconnect
 WRITE_BUDGET_S = 15.0
 SCHEMA_WAIT_S = 60.0
+MOST_MB = 2**24  # 16 TB: whoever gives more has the unit wrong
 EMOTIONS = ("interesting", "boring", "neutral", "angry", "happy", "sad")
 
 
@@ -103,7 +104,7 @@ def _consumer(reader: "_Reader") -> ConsumerSettings:
         memory_api=MemoryApiSettings(
             reader.read("memory_api_url", _http_url, ""), reader.read("memory_api_timeout_s", _positive, 60.0)
         ),
-        max_message_bytes=int(reader.read("max_message_mb", _positive, 64.0) * MIB),
+        max_message_bytes=int(reader.read("max_message_mb", _megabytes, 64.0) * MIB),
         skip_bot_types=reader.read("skip_bot_types", _set, frozenset[str]()),
         scoring=ScoringSettings(
             per_turn=reader.read("score_per_turn", _number, 0.0),
@@ -122,8 +123,8 @@ def _consumer(reader: "_Reader") -> ConsumerSettings:
 
 def _supervisor(reader: "_Reader", time_limits_s: float) -> SupervisorSettings:
     """time_limits_s: the sum of the time limits in use on one message, the Memory API's today."""
-    budget_mb = reader.read("rss_mb", _positive, 300.0)
-    hard_mb = reader.read("rss_hard_mb", _positive, budget_mb * HARD_FACTOR)
+    budget_mb = reader.read("rss_mb", _megabytes, 300.0)
+    hard_mb = reader.read("rss_hard_mb", _megabytes, budget_mb * HARD_FACTOR)
     if hard_mb < budget_mb:
         reader.object("rss_hard_mb", f"{hard_mb:g} is below --rss-mb {budget_mb:g}")
     deadline_s = reader.read("message_deadline_s", _positive, time_limits_s + DEADLINE_MARGIN_S)
@@ -213,6 +214,13 @@ def _positive(text: str) -> float:
     number = _number(text)
     if number <= 0:
         raise ValueError(f"{text} must be more than 0")
+    return number
+
+
+def _megabytes(text: str) -> float:
+    number = _positive(text)
+    if number > MOST_MB:
+        raise ValueError(f"{text} must be at most {MOST_MB}: it is in MB")
     return number
 
 

@@ -265,3 +265,23 @@ def test_the_connection_tells_how_long_it_was_idle(desk: Desk) -> None:
     eventually(lambda: desk.database.idle_s() > 0, "time passes")
     desk.database.close()
     assert desk.database.idle_s() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("sql", "parameters"),
+    [
+        (b"SELECT octet_length(%(log)s::bytea) AS size", {"log": bytes(2_000_000)}),
+        (b"SELECT convert_to(repeat('x', 2000000), 'UTF8') AS log", {}),
+    ],
+)
+def test_a_connection_that_carried_a_large_value_is_not_kept(
+    database: Database, sql: bytes, parameters: dict[str, bytes]
+) -> None:
+    """What its buffers have grown to would stay with the child for the connection's life."""
+    small = Statement("small", b"SELECT 1 AS one", "")
+    database.execute(small)
+    assert database.is_open
+    (row,) = database.execute(Statement("large", sql, ""), parameters)
+    assert row.get("size", 2_000_000) == len(row.get("log", bytes(2_000_000)))
+    assert not database.is_open
+    assert database.execute(small) == [{"one": 1}]

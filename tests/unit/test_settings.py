@@ -127,3 +127,10 @@ def test_any_text_gives_settings_or_a_list_of_problems(given: dict[str, str]) ->
         read(given, {})
     except InvalidSettings as refused:
         assert refused.problems  # noqa: PT017 (both ends are right)
+
+
+@pytest.mark.parametrize("name", ["rss_mb", "rss_hard_mb", "max_message_mb"])
+def test_bytes_given_for_megabytes_are_noticed(name: str) -> None:
+    """No machine has so many, and no limit of the kernel takes them."""
+    with pytest.raises(InvalidSettings, match="it is in MB"):
+        read({name: "1e20"}, {})
