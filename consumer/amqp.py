@@ -42,6 +42,7 @@ DEAD_LETTER_TIMEOUT_S = 4.0
 log = logging.getLogger("friendship.broker")
 properties.forgive()
 wire.widen()
+wire.stay_in_one_thread()
 
 
 def parameters(settings: BrokerSettings, name: str, timeout_s: float | None = None) -> pika.URLParameters:

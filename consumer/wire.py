@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self
 import pika
 from pika import frame
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.adapters.utils import io_services_utils
+from pika.adapters.utils import io_services_utils, selector_ioloop_adapter
 from pika.channel import ContentFrameAssembler
 from pika.spec import Basic
 
@@ -25,6 +25,25 @@ UNSENT_BYTES = 1024 * 1024
 def widen() -> None:
     """Make pika read as much at once as fits a frame, in this process."""
     io_services_utils._AsyncTransportBase._MAX_RECV_BYTES = READ_BYTES  # noqa: SLF001
+
+
+class _Resolved:
+    """In the place of the timer of a thread that was not started."""
+
+    def cancel(self) -> None:
+        """Do nothing: it is done."""
+
+
+def _resolve_here(resolver: Any) -> Any:
+    resolver._state = resolver.ACTIVE  # noqa: SLF001
+    resolver._threading_timer = _Resolved()  # noqa: SLF001
+    resolver._resolve()  # noqa: SLF001
+    return selector_ioloop_adapter._SelectorIOLoopIOHandle(resolver)  # noqa: SLF001
+
+
+def stay_in_one_thread() -> None:
+    """Make pika resolve names in the thread that connects, in this process: a thread costs pages that were shared."""
+    selector_ioloop_adapter._AddressResolver.start = _resolve_here  # noqa: SLF001
 
 
 def assemble_with(channel: BlockingChannel, assembler: ContentFrameAssembler) -> None:
