@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-from repository.connection import Connection, Database, one, rows
+from repository.connection import Database, rows
 from repository.errors import Busy, SchemaMissing, SchemaOld
 from repository.statements import load
 
@@ -96,14 +96,9 @@ def apply(database: Database, step: Migration) -> bool:
 
 def schema_version(database: Database) -> int:
     """Return the number of the newest migration applied here; 0 when there is none. Raises DatabaseAway."""
-
-    def read(connection: Connection) -> int:
-        book = one(connection, SQL["book_exists"])
-        if book is None or not book["found"]:
-            return 0
-        return int(rows(connection, SQL["version"])[0]["version"])
-
-    return database.run(read)
+    # Two statements without a transaction around them: every child asks this first, and a book only grows
+    (book,) = database.execute(SQL["book_exists"])
+    return int(database.execute(SQL["version"])[0]["version"]) if book["found"] else 0
 
 
 def require(database: Database) -> None:
