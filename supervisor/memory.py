@@ -31,6 +31,7 @@ OOM_LOOK_S = 1.0
 OOM_FRESH_S = 2.0
 """Until a victim is reaped: 27 ms from the kill for a child of 300 MB, more while the system is short of memory."""
 
+_files: list[tuple[int, int]] = []
 _libc = ctypes.CDLL(None, use_errno=True)
 # musl has neither call; there the allocator gives memory back in its own way.
 _mallopt = getattr(_libc, "mallopt", None)
@@ -57,7 +58,13 @@ def prepare() -> None:
     tune()
     rest()
     gc.freeze()
-    for start, size in clean_mappings(Path("/proc/self/smaps").read_text()):
+    _files[:] = clean_mappings(Path("/proc/self/smaps").read_text())
+    forget_files()
+
+
+def forget_files() -> None:
+    """Let go of the file pages that were mapped when this process was prepared, or the one that it was forked from."""
+    for start, size in _files:
         _libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), MADV_DONTNEED)
 
 

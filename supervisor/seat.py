@@ -180,6 +180,8 @@ class Seat:
         if not fresh:
             self._when_fresh(rss)
             fresh = rss
+            # What only the boot needed; the sizes above count it, as it may come back
+            memory.forget_files()
         self._enter(Phase.IDLE, resting_rss_bytes=rss, rested_at=time.monotonic(), fresh_rss_bytes=fresh)
 
     def _enter(self, phase: Phase, **fields: Any) -> None:
