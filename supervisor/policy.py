@@ -313,7 +313,8 @@ def _hand_over(free: list[Child], roster: Roster, now: float) -> Iterator[Action
     heir = roster.heir
     if roster.turn is None or heir is None or roster.leaving is not None:
         return
-    if heir.state is not State.READY and now - heir.forked_at < HEIR_S:
+    # Ready, and nothing is done to it in this very turn
+    if heir not in free and (heir.state is State.READY or now - heir.forked_at < HEIR_S):
         return
     for child in free:
         if child.slot == roster.turn.slot and child.page != heir.page:

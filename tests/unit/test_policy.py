@@ -106,6 +106,15 @@ def test_a_successor_that_waits_for_long_does_not_hold_everybody_up() -> None:
     assert decide(roster, seen, NOW + policy.HEIR_S, SETTINGS) == [Drain(0, SOFT)]
 
 
+def test_nobody_is_drained_for_a_successor_that_is_just_being_killed() -> None:
+    """It became ready, and too heavy, between two turns."""
+    roster, seen = book(Reading(idle(), 310 * MB, NOW))
+    roster.succeeded(0, SOFT, 200, NOW, 0)
+    seen[1] = Reading(replace(idle(messages=0), generation=2), 370 * MB, NOW)
+    roster.observe(seen, NOW, SETTINGS.rss_budget_bytes)
+    assert decide(roster, seen, NOW, SETTINGS) == [Kill(1, policy.OVERWEIGHT)]
+
+
 def test_without_memory_for_a_successor_the_predecessor_goes_first() -> None:
     """One idle child more would be over the container's limit."""
     roster, seen = book(Reading(idle(), 310 * MB, NOW))
