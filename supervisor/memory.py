@@ -44,8 +44,8 @@ def tune() -> None:
         return
     _mallopt(M_MMAP_THRESHOLD, THRESHOLD_BYTES)
     _mallopt(M_TRIM_THRESHOLD, THRESHOLD_BYTES)
-    # A second thread (pika resolves names in one) would reserve 64 MB of address space, which the wall cannot refuse:
-    # to make use of what is mapped already (mprotect) is not held against RLIMIT_AS
+    # A second thread, should a library ever start one, would reserve 64 MB of address space, which the wall cannot
+    # refuse: to make use of what is mapped already (mprotect) is not held against RLIMIT_AS
     _mallopt(M_ARENA_MAX, 1)
 
 
