@@ -20,9 +20,9 @@ if __package__ is None:  # started as a file, not as a module
 
 from scripts.bench import chart, table, trials
 from scripts.bench.contenders import CONTENDERS, Contender
+from scripts.bench.cpu import Load
+from scripts.bench.cpu import run as run_load
 from scripts.bench.figures import QUICK, Figures, Plan, rows
-from scripts.load_test import Load
-from scripts.load_test import run as run_load
 from scripts.measure import MB, NotReached, machine
 from scripts.servers.stack import Stack
 

@@ -77,7 +77,7 @@ def test_the_libraries_belong_to_the_extra_only() -> None:
     code = (
         "import sys\n"
         "sys.modules.update(celery=None, dramatiq=None)\n"
-        "import scripts.bench_memory, scripts.load_test\n"
+        "import scripts.bench_memory, scripts.bench.cpu\n"
         "from supervisor.__main__ import main\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=True, timeout=60)
