@@ -3,6 +3,7 @@
     POST /extract_facts    the API, behaving as the mode says
     PUT /mode              {"mode": "delay", "seconds": 2}; with "conversation_id" for that one only, with
                            "calls": N for the next N calls only (one for a conversation goes before these)
+    PUT /release           answer at once, and well, all calls that wait now, however long they had to
     PUT /record            {"validate": true, "digest": true, "keep": true}: what to do with bodies
     GET /calls             what was called so far; GET /last: the last body kept
     DELETE /               everything as at the start
@@ -16,6 +17,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import os
 import re
 import select
 import socket
@@ -58,6 +60,18 @@ class Recording:
     keep: bool = False
 
 
+class Gate:
+    """What all waiting calls look at; opening it lets them go, and the next ones wait at a new one."""
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0)
+
+    def open(self) -> None:
+        opened, self.fd = self.fd, os.eventfd(0)
+        # Never closed: who waits may not have looked yet, and would find another file under this number
+        os.eventfd_write(opened, 1)
+
+
 class Book:
     """All that the server remembers; every method is atomic."""
 
@@ -65,6 +79,7 @@ class Book:
         self._lock = threading.Lock()
         self._at_start = mode, recording
         self._in_flight = 0  # calls outlive a reset
+        self.gate = Gate()
         self.reset()
 
     def reset(self) -> None:
@@ -172,7 +187,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         try:
             values = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            if self.path == "/record":
+            if self.path == "/release":
+                self.server.book.gate.open()
+            elif self.path == "/record":
                 self.server.book.recording = Recording(**values)
             else:
                 conversation_id, calls = values.pop("conversation_id", None), values.pop("calls", None)
@@ -204,8 +221,12 @@ class Handler(BaseHTTPRequestHandler):
         body = self._read(int(length), key)
         found = CONVERSATION_ID.search(body.start)
         conversation_id = json.loads(found[1]) if found else key or ""
+        gate = (
+            self.server.book.gate.fd
+        )  # before the mode is chosen: who then changes it and opens reaches this call
         mode, call = self.server.book.read(conversation_id, key, body)
-        self._pause(wait_s(mode, conversation_id, call))
+        if self._pause(wait_s(mode, conversation_id, call), gate):
+            mode = Mode()
         if body.fault is not None:
             self._reply(HTTPStatus.UNPROCESSABLE_ENTITY, json.dumps({"error": body.fault}).encode())
         else:
@@ -290,14 +311,18 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(bytes((byte,)))
             self._pause(every_s)
 
-    def _pause(self, seconds: float | None) -> None:
-        """Wait; raises Gone as soon as the client closes its connection."""
+    def _pause(self, seconds: float | None, gate: int | None = None) -> bool:
+        """Wait, and tell whether the gate was opened; raises Gone as soon as the client closes its connection."""
         if seconds == 0:
-            return
+            return False
         poll = select.poll()
         poll.register(self.connection, select.POLLRDHUP)
-        if poll.poll(None if seconds is None else seconds * 1000):
+        if gate is not None:
+            poll.register(gate, select.POLLIN)
+        ready = [fd for fd, _ in poll.poll(None if seconds is None else seconds * 1000)]
+        if self.connection.fileno() in ready:
             raise Gone
+        return bool(ready)
 
     def _head(self, status: int, length: int, *extra: str, body: bytes = b"") -> None:
         reason = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Unknown"

@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import re
 import secrets
 import signal
 import socket
+from collections import Counter
 from pathlib import Path
 from typing import Self
 
@@ -29,6 +31,7 @@ PACKAGE = "rabbitmq-server"
 # The scripts below these need no root; the wrapper in /usr/sbin insists on root or its own user.
 SCRIPTS = (Path("/usr/lib/rabbitmq/bin"), Path("/usr/lib/rabbitmq/sbin"))
 START_LIMIT_S = 90.0
+COUNTED = re.compile(r"\b(\w+) => (\d+)\b")
 GREETING = b"AMQP\x00\x00\x09\x01"
 
 CONFIGURATION = """\
@@ -159,6 +162,17 @@ class RabbitMQ:
                 f"rabbitmqctl {args[0]} ended with status {done.returncode}\n{done.stdout}{done.stderr}"
             )
         return done.stdout
+
+    def counters(self) -> dict[str, int]:
+        """Return what the broker has counted since it started, such as messages_redelivered_total.
+
+        Over all queues, summed over protocols and types of queues. Takes about 0.4 s: a tool is started for it.
+        """
+        overview = self.rabbitmqctl("eval", "rabbit_global_counters:overview().")
+        found: Counter[str] = Counter()
+        for name, value in COUNTED.findall(overview):
+            found[name] += int(value)
+        return dict(found)
 
     def close(self) -> None:
         """Stop the broker for good and give up its ports; the data stays for whoever owns the directory."""

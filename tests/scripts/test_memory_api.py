@@ -52,6 +52,20 @@ def test_a_good_call_finds_the_facts_that_the_id_says(memory_api: MemoryApiStand
     eventually(lambda: memory_api.calls().conversations["c-1"].answered == 2, "both answers are counted")
 
 
+def test_calls_that_wait_can_be_released(memory_api: MemoryApiStandIn) -> None:
+    """Those that wait are answered at once, and well; the next one meets the mode that is set."""
+    memory_api.set_mode("hang")
+    with ThreadPoolExecutor(2) as pool, connected(memory_api, 0.2) as later:
+        waiting = [pool.submit(answer_of, memory_api) for _ in range(2)]
+        eventually(lambda: memory_api.calls().of("c-1") == 2, "both are read")
+        memory_api.release()
+        for answer in waiting:
+            status, body = answer.result(10.0)
+            assert (status, json.loads(body)["count"]) == (200, facts_for("c-1"))
+        with pytest.raises(TimeoutError):
+            post(later)
+
+
 def test_facts_differ_between_conversations() -> None:
     """The number of facts is spread over 0 to 6, so that a wrong sum shows."""
     assert {facts_for(f"conversation-{number}") for number in range(200)} == set(range(7))

@@ -45,6 +45,20 @@ def test_postgres_keeps_port_and_data_across_a_crash(postgres: Postgres, databas
         assert connection.execute("SELECT number FROM kept").fetchone() == (7,)
 
 
+def test_a_message_that_comes_again_is_counted(rabbitmq: RabbitMQ, queue: str) -> None:
+    """The broker's own counters, summed over kinds of queues: one delivery of two was a second one."""
+    before = rabbitmq.counters()
+    with opened(rabbitmq) as channel:
+        channel.queue_declare(queue)
+        channel.basic_publish("", queue, b"body")
+        for _ in range(2):
+            eventually(lambda: channel.queue_declare(queue, passive=True).method.message_count, "it waits")
+            method, _, _ = channel.basic_get(queue)
+            channel.basic_nack(method.delivery_tag, requeue=True)
+    grown = {name: value - before[name] for name, value in rabbitmq.counters().items()}
+    assert (grown["messages_delivered_total"], grown["messages_redelivered_total"]) == (2, 1)
+
+
 def test_a_paused_postgres_freezes_open_sessions(postgres: Postgres, database_url: str) -> None:
     """All processes of the server are stopped by a pause, and run again after it."""
     with psycopg.connect(database_url) as connection:
