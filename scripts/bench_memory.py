@@ -19,7 +19,7 @@ if __package__ is None:  # started as a file, not as a module
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts.bench import chart, table, trials
-from scripts.bench.contenders import CONTENDERS, Contender
+from scripts.bench.contenders import COMPARED, CONTENDERS, Contender
 from scripts.bench.cpu import Load
 from scripts.bench.cpu import run as run_load
 from scripts.bench.figures import QUICK, Figures, Plan, rows
@@ -69,7 +69,9 @@ OUTPUT = click.Path(path_type=Path, dir_okay=False)
 
 @click.command()
 @click.option(
-    "--workers", callback=names_among(list(CONTENDERS)), help=f"Only these of {','.join(CONTENDERS)}."
+    "--workers",
+    callback=names_among(list(CONTENDERS)),
+    help=f"These of {','.join(CONTENDERS)}.  [default: {','.join(COMPARED)}]",
 )
 @click.option("--only", callback=names_among(PARTS), help=f"Only these parts of {','.join(PARTS)}.")
 @click.option("--quick", is_flag=True, help="Fewer children, messages and rounds: 2, 16 and 1; 3 and 30 MB.")
@@ -94,7 +96,7 @@ def main(
     files = {name: given.pop(name) for name in ("json_file", "svg_file", "markdown_file")}
     chosen = {name: value for name, value in given.items() if value is not None}
     plan = replace(QUICK if quick else Plan(), **chosen)
-    wanted = [CONTENDERS[name] for name in workers or CONTENDERS]
+    wanted = [CONTENDERS[name] for name in workers or COMPARED]
     contenders = [one for one in wanted if one.installed]
     for one in wanted:
         if not one.installed:

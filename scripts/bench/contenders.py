@@ -5,7 +5,7 @@ import importlib.util
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 import pika
@@ -70,20 +70,26 @@ class Contender:
     """One way to run the job on K processes.
 
     command: the interpreter's arguments, K filled in for {}. consumers: how many the queue has when all K are ready.
-    declares: it declares its queue itself. package: what must be installed, None for nothing.
+    declares: it declares its queue itself. package: what must be installed, None for nothing. faulty: the interpreter's
+    arguments that run it with faults injected (scripts/faults), K filled in likewise. api_timeout_s: how long it lets a
+    call of the Memory API take.
     """
 
     name: str
     title: str
     command: tuple[str, ...]
+    faulty: tuple[str, ...]
     consumers: Callable[[int], int] = lambda children: children
     envelope: Callable[[Conversation, str], Message] = plain
     declares: bool = False
     package: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    api_timeout_s: float = 60.0
 
-    def arguments(self, children: int) -> tuple[str, ...]:
-        return tuple(word.format(children) for word in self.command)
+    def arguments(self, children: int, *, faulty: bool = False) -> tuple[str, ...]:
+        """Give the interpreter's arguments; faulty: with faults injected."""
+        words = self.faulty if faulty else self.command
+        return tuple(word.format(children) for word in words)
 
     def variables(self, children: int) -> dict[str, str]:
         return {name: value.format(children) for name, value in self.environment.items()}
@@ -98,10 +104,20 @@ class Contender:
         return importlib.metadata.version(self.package) if self.package and self.installed else None
 
 
+WRAPPED = ("-m", "scripts.faults.wrapped")
+BARE_LOOP = ("scripts/floor.py", "{}")
+CELERY_WORKER = (
+    *("-m", "celery", "-A", "scripts.bench.celery_worker", "worker", "--pool=prefork"),
+    *("--concurrency={}", "--loglevel=warning", "--without-gossip", "--without-mingle"),
+)
+DRAMATIQ_WORKER = ("-m", "dramatiq", "scripts.bench.dramatiq_worker", "--processes={}", "--threads=1")
+THREADED_WORKER = ("-m", "scripts.bench.threaded_worker")
+
 SUPERVISED = Contender(
     "supervised",
     "friendship-supervisor",
     ("-m", "supervisor", "run"),
+    faulty=("-m", "scripts.faults.injected", "run"),
     environment={
         "FRIENDSHIP_CHILDREN": "{}",
         "FRIENDSHIP_RSS_MB": "300",
@@ -110,14 +126,12 @@ SUPERVISED = Contender(
         "FRIENDSHIP_LOG_FORMAT": "json",
     },
 )
-FLOOR = Contender("floor", "bare loop", ("scripts/floor.py", "{}"))
+FLOOR = Contender("floor", "bare loop", BARE_LOOP, faulty=(*WRAPPED, *BARE_LOOP))
 CELERY = Contender(
     "celery",
     "Celery",
-    (
-        *("-m", "celery", "-A", "scripts.bench.celery_worker", "worker", "--pool=prefork"),
-        *("--concurrency={}", "--loglevel=warning", "--without-gossip", "--without-mingle"),
-    ),
+    CELERY_WORKER,
+    faulty=(*WRAPPED, *CELERY_WORKER),
     consumers=lambda _children: 1,  # of the parent, which hands messages on
     envelope=celery_task,
     declares=True,
@@ -126,10 +140,24 @@ CELERY = Contender(
 DRAMATIQ = Contender(
     "dramatiq",
     "Dramatiq",
-    ("-m", "dramatiq", "scripts.bench.dramatiq_worker", "--processes={}", "--threads=1"),
+    DRAMATIQ_WORKER,
+    faulty=(*WRAPPED, *DRAMATIQ_WORKER),
     envelope=dramatiq_message,
     declares=True,
     package="dramatiq",
-    environment={"dramatiq_queue_prefetch": "1"},
+    environment={"dramatiq_queue_prefetch": "1", "dramatiq_delay_queue_prefetch": "4"},
 )
-CONTENDERS = {one.name: one for one in (SUPERVISED, FLOOR, CELERY, DRAMATIQ)}
+THREADED = Contender(
+    "threaded",
+    "old worker",
+    THREADED_WORKER,
+    faulty=(*WRAPPED, *THREADED_WORKER),
+    consumers=lambda _children: 1,
+    api_timeout_s=240.0,
+)
+THREADED10 = replace(
+    THREADED, name="threaded10", title="old worker, prefetch 10", environment={"BENCH_PREFETCH": "10"}
+)
+COMPARED = {one.name: one for one in (SUPERVISED, FLOOR, CELERY, DRAMATIQ)}
+"""Those that run on K processes: what one of them needs can be compared with what another does."""
+CONTENDERS = COMPARED | {one.name: one for one in (THREADED, THREADED10)}
