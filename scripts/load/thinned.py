@@ -1,0 +1,31 @@
+"""Fewer points for the same picture: what a line a few pixels wide can show; pure.
+
+Time is cut into equal buckets. A bucket keeps its lowest and its highest point, so that no peak is lost; or, where a
+count only says where things stand, its last.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+Point = tuple[float, float]
+
+
+def extremes(points: Sequence[Point], width: float) -> list[Point]:
+    """Keep the lowest and the highest of each bucket, in the order of time. width: of a bucket, in minutes.
+
+    points: ordered by time.
+    """
+    kept: list[Point] = []
+    for bucket in _buckets(points, width):
+        lowest, highest = min(bucket, key=lambda point: point[1]), max(bucket, key=lambda point: point[1])
+        kept += [lowest] if lowest == highest else sorted([lowest, highest])
+    return kept
+
+
+def lasts(points: Sequence[Point], width: float) -> list[Point]:
+    """Keep the last of each bucket."""
+    return [bucket[-1] for bucket in _buckets(points, width)]
+
+
+def _buckets(points: Sequence[Point], width: float) -> list[list[Point]]:
+    return [list(bucket) for _, bucket in groupby(points, key=lambda point: point[0] // width)]
