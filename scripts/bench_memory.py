@@ -18,15 +18,16 @@ import orjson
 if __package__ is None:  # started as a file, not as a module
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from scripts.bench import chart, table, trials
+from scripts.bench import chart, table, trials, verdict
 from scripts.bench.contenders import COMPARED, CONTENDERS, Contender
 from scripts.bench.cpu import Load
 from scripts.bench.cpu import run as run_load
 from scripts.bench.figures import QUICK, Figures, Plan, rows
+from scripts.bench.kill import kill
 from scripts.measure import MB, NotReached, machine
 from scripts.servers.stack import Stack
 
-PARTS = ("idle", "waiting", "run", "peak", "cpu")
+PARTS = ("idle", "waiting", "run", "peak", "kill", "cpu")
 
 
 Callback = Callable[[click.Context, click.Parameter, str | None], tuple[str, ...] | None]
@@ -81,6 +82,12 @@ OUTPUT = click.Path(path_type=Path, dir_okay=False)
 @click.option("--sizes-mb", callback=sizes, help="MB a message, in the part `peak`.  [default: 3,30,60]")
 @click.option("--pairs", type=ABOVE_0, help="Rounds of the part `cpu`.  [default: 5]")
 @click.option("--cpu-messages", type=ABOVE_0, help="Messages in each of these.  [default: 40]")
+@click.option(
+    "--back-limit",
+    "back_limit_s",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds after a kill, in the part `kill`, until a consumer is missed for good.  [default: 15]",
+)
 @click.option("--json", "json_file", type=OUTPUT, help="Write all that was read there.")
 @click.option("--svg", "svg_file", type=OUTPUT, help="Write a picture there.")
 @click.option(
@@ -112,14 +119,23 @@ def main(
         if "cpu" in (only or PARTS):
             figures = bench.cpu(contenders, figures)
     found, names = rows(plan, figures), [one.name for one in contenders]
-    click.echo(table.text(found, names))
+    judged = verdict.judge(found, names)
+    click.echo("\n".join([table.text(found, names), "", *verdict.lines(judged)]))
     for missed in [missed for one in figures for missed in one.missed]:
         click.echo(f"not measured: {missed}")
-    report = {"machine": where, "plan": asdict(plan), "rows": found, "figures": figures}
+    report = {
+        "machine": where,
+        "plan": asdict(plan),
+        "rows": found,
+        "verdict": {"summary": list(verdict.sentences(judged)), "rows": judged},
+        "figures": figures,
+    }
     written: dict[str, Callable[[], str]] = {
         "json_file": lambda: orjson.dumps(report, option=orjson.OPT_INDENT_2).decode() + "\n",
-        "svg_file": lambda: chart.svg(found, names, where),
-        "markdown_file": lambda: f"{where}.\n\n{table.markdown(found, names)}",
+        "svg_file": lambda: chart.svg([row for row in found if row.drawn], names, where),
+        "markdown_file": lambda: "\n".join(
+            [f"{where}.", "", table.markdown(found, names), verdict.markdown(judged)]
+        ),
     }
     for name, file in files.items():
         if file is not None:
@@ -163,6 +179,9 @@ class Bench:
                     _say(f"{worker.name}: one message of {size_mb:g} MB")
                     height = trials.height(self.stack, worker, size_mb)
                     figures = replace(figures, heights=(*figures.heights, height))
+            case "kill":
+                _say(f"{worker.name}: one process is killed")
+                return replace(figures, kill=kill(self.stack, worker, self.plan))
         return figures
 
     def cpu(self, workers: Sequence[Contender], figures: Sequence[Figures]) -> list[Figures]:

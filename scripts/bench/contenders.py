@@ -156,7 +156,7 @@ THREADED = Contender(
     api_timeout_s=240.0,
 )
 THREADED10 = replace(
-    THREADED, name="threaded10", title="old worker, prefetch 10", environment={"BENCH_PREFETCH": "10"}
+    THREADED, name="threaded10", title="old, prefetch 10", environment={"BENCH_PREFETCH": "10"}
 )
 COMPARED = {one.name: one for one in (SUPERVISED, FLOOR, CELERY, DRAMATIQ)}
 """Those that run on K processes: what one of them needs can be compared with what another does."""

@@ -1,5 +1,6 @@
 """What was measured, as values, and each as a share of the bare loop's; pure."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,23 @@ class Height:
 
 
 @dataclass(frozen=True, slots=True)
+class Aftermath:
+    """What one kill led to. back_s: from the kill until all consumers were there again, None when they never were.
+
+    redeliveries: deliveries that the broker called second ones. called_again: calls of the API beyond one for each
+    message. deaths: how often the worker as a whole ended, and was started again.
+    """
+
+    messages: int
+    processed: int
+    redeliveries: int
+    called_again: int
+    scored_twice: int
+    back_s: float | None
+    deaths: int
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """One worker's figures; None or empty: not taken, or `missed` says why it could not be.
 
@@ -40,6 +58,7 @@ class Figures:
     after: tuple[Member, ...] | None = None
     heights: tuple[Height, ...] = ()
     cpu_s: tuple[float, ...] = ()
+    kill: Aftermath | None = None
     missed: tuple[str, ...] = ()
 
 
@@ -48,30 +67,40 @@ class Unit(Enum):
 
     MB = "MB"
     MS = "ms"
+    COUNT = "count"
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One number. share: of the bare loop's, if known. failed: what became of a message that was not PROCESSED."""
+    """One number, infinite for what never came. share: of the bare loop's, if known.
+
+    failed: what became of a message that was not PROCESSED. note: what else the number does not say.
+    """
 
     value: float
     share: float | None = None
     failed: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure of all workers."""
+    """One figure of all workers. drawn: a bar can show it."""
 
     group: str
     label: str
     unit: Unit
     cells: Mapping[str, Cell]
+    more_is_better: bool = False
+    drawn: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is run. Sizes in MB of 2^20 bytes; cpu_*: of the part that measures processor time."""
+    """What is run. Sizes in MB of 2^20 bytes; cpu_*: of the part that measures processor time.
+
+    back_limit_s: consumers that are not there again so long after a kill are never there again.
+    """
 
     children: int = 8
     messages: int = 200
@@ -80,6 +109,7 @@ class Plan:
     pairs: int = 5
     cpu_children: int = 2
     cpu_messages: int = 40
+    back_limit_s: float = 15.0
 
 
 QUICK = Plan(children=2, messages=16, sizes_mb=(3, 30), pairs=1, cpu_messages=10)
@@ -116,6 +146,7 @@ def rows(plan: Plan, figures: Sequence[Figures]) -> list[Row]:
             Unit.MS,
             _cpu_cells(figures),
         ),
+        *_kill_rows(f"SIGKILL of one process that waits with a message of {size}, {children}", figures),
     ]
     return [row for row in found if row.cells]
 
@@ -130,6 +161,36 @@ def _height_row(size_mb: float, figures: Sequence[Figures]) -> Row:
         Unit.MB,
         {worker: Cell(cell.value, cell.share, outcomes.get(worker, "")) for worker, cell in cells.items()},
     )
+
+
+def _kill_rows(group: str, figures: Sequence[Figures]) -> list[Row]:
+    found = {one.worker: one.kill for one in figures if one.kill is not None}
+    counts = {
+        "redeliveries after one kill": {worker: kill.redeliveries for worker, kill in found.items()},
+        "scores added twice": {worker: kill.scored_twice for worker, kill in found.items()},
+    }
+    back = {
+        worker: Cell(
+            math.inf if kill.back_s is None else kill.back_s * 1000,
+            note="the whole worker had ended, and was started again" if kill.deaths else "",
+        )
+        for worker, kill in found.items()
+    }
+    processed = {worker: Cell(kill.processed) for worker, kill in found.items()}
+    return [
+        *(
+            Row(
+                group,
+                label,
+                Unit.COUNT,
+                {worker: Cell(value) for worker, value in values.items()},
+                drawn=False,
+            )
+            for label, values in counts.items()
+        ),
+        Row(group, "consumers back after, ms", Unit.MS, back, drawn=False),
+        Row(group, "processed", Unit.COUNT, processed, more_is_better=True, drawn=False),
+    ]
 
 
 def _cells(values: Mapping[str, float | None]) -> dict[str, Cell]:

@@ -1,5 +1,6 @@
 """The figures as text for a terminal of 100 columns, and as Markdown; pure."""
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
@@ -8,7 +9,7 @@ from scripts.bench.figures import Cell, Row, Unit
 
 LABEL_WIDTH = 30
 CELL_WIDTH = 17
-NOT_PROCESSED = "*"
+MARK = "*"
 
 
 def text(rows: Sequence[Row], workers: Sequence[str]) -> str:
@@ -21,7 +22,7 @@ def text(rows: Sequence[Row], workers: Sequence[str]) -> str:
         for row in members:
             cells = [_cell(row, row.cells.get(worker)) for worker in workers]
             lines.append(_line(f"  {row.label}", cells))
-    return "\n".join([*lines, *(f"{NOT_PROCESSED} {note}" for note in notes(rows))])
+    return "\n".join([*lines, *(f"{MARK} {note}" for note in notes(rows))])
 
 
 def markdown(rows: Sequence[Row], workers: Sequence[str]) -> str:
@@ -34,20 +35,26 @@ def markdown(rows: Sequence[Row], workers: Sequence[str]) -> str:
             cells = " | ".join(_words(row, row.cells.get(worker)) for worker in workers)
             lines.append(f"| {row.label} | {cells} |")
         blocks.append("\n".join(lines))
-    footnotes = [f"\\{NOT_PROCESSED} {note}" for note in notes(rows)]
+    footnotes = [f"\\{MARK} {note}" for note in notes(rows)]
     return "\n\n".join([*blocks, *footnotes]) + "\n"
 
 
 def notes(rows: Sequence[Row]) -> Iterator[str]:
-    """Say what became of each message that was not PROCESSED."""
+    """Say what became of each message that was not PROCESSED, and what else a number does not say."""
     for row in rows:
         for worker, cell in row.cells.items():
             if cell.failed:
                 yield f"{CONTENDERS[worker].title}, {row.label}: it ended {cell.failed}"
+            if cell.note:
+                yield f"{CONTENDERS[worker].title}, {row.label}: {cell.note}"
 
 
 def number(value: float, unit: Unit) -> str:
     """Write a figure with as many digits as mean something."""
+    if math.isinf(value):
+        return "never"
+    if unit is Unit.COUNT:
+        return f"{value:.0f}"
     return f"{value:.1f}" if unit is Unit.MS or value < 100 else f"{value:.0f}"
 
 
@@ -60,7 +67,7 @@ def _line(label: str, cells: Sequence[str]) -> str:
 def _cell(row: Row, cell: Cell | None) -> str:
     if cell is None:
         return "-".rjust(CELL_WIDTH)
-    mark = NOT_PROCESSED if cell.failed else " "
+    mark = MARK if cell.failed or cell.note else " "
     share = "" if cell.share is None else f"{cell.share:.2f} x"
     return f"{number(cell.value, row.unit)}{mark}{share:>7}".rjust(CELL_WIDTH)
 
@@ -68,6 +75,6 @@ def _cell(row: Row, cell: Cell | None) -> str:
 def _words(row: Row, cell: Cell | None) -> str:
     if cell is None:
         return "-"
-    mark = rf"\{NOT_PROCESSED}" if cell.failed else ""
+    mark = rf"\{MARK}" if cell.failed or cell.note else ""
     share = "" if cell.share is None else f" ({cell.share:.2f} x)"
     return f"{number(cell.value, row.unit)}{mark}{share}"

@@ -29,7 +29,12 @@ def test_a_small_run_gives_every_figure(tmp_path: Path) -> None:
     done = subprocess.run(
         [
             *(sys.executable, "scripts/bench_memory.py", "--workers=supervised,floor", *small),
-            *("--cpu-messages=10", f"--json={tmp_path / 'json'}", f"--svg={tmp_path / 'svg'}"),
+            *(
+                "--cpu-messages=10",
+                "--back-limit=0.01",
+                f"--json={tmp_path / 'json'}",
+                f"--svg={tmp_path / 'svg'}",
+            ),
             f"--markdown={tmp_path / 'md'}",
         ],
         cwd=CHECKOUT,
@@ -50,9 +55,11 @@ def test_a_small_run_gives_every_figure(tmp_path: Path) -> None:
         assert [height["outcome"] for height in figures["heights"]] == ["PROCESSED"]
         assert figures["heights"][0]["rss_bytes"] > 10 * MB
         assert not figures["missed"]
-    assert [len(row["cells"]) for row in report["rows"]] == [2] * 6
+        assert figures["kill"]["processed"] == figures["kill"]["messages"] == 1
+    assert [len(row["cells"]) for row in report["rows"]] == [2] * 10
+    assert report["verdict"] == {"summary": [], "rows": []}  # no rival took part
     ET.fromstring((tmp_path / "svg").read_text("utf-8"))
-    assert (tmp_path / "md").read_text("utf-8").count("|---|") == 3
+    assert (tmp_path / "md").read_text("utf-8").count("|---|") == 4
 
 
 def test_an_unknown_worker_is_refused_before_anything_starts() -> None:

@@ -11,6 +11,8 @@ import psutil
 import pytest
 
 from scripts.bench.contenders import CONTENDERS, Contender
+from scripts.bench.figures import Plan
+from scripts.bench.kill import kill
 from scripts.faults.harm import LEAK
 from scripts.measure import ROOT, Ground, Tree, copies, running
 from scripts.servers.memory_api import MemoryApiStandIn
@@ -102,6 +104,16 @@ def test_the_old_worker_keeps_a_transaction_open_while_it_waits(stack: Stack) ->
         stack.memory_api.set_mode("instant")
         stack.memory_api.release()
         tree.until(lambda: ground.processed() == 12, "all are PROCESSED")
+
+
+@pytest.mark.parametrize("name", ["supervised", "threaded", "celery", "dramatiq"])
+def test_one_kill_loses_nothing(stack: Stack, name: str) -> None:
+    """The message of the killed process comes again and is scored once, the whole worker started again if need be."""
+    plan = Plan(children=2, message_mb=0.02, back_limit_s=0.01)
+    after = kill(stack, contender(name), plan)
+    assert (after.messages, after.processed, after.scored_twice) == (2, 2, 0)
+    assert after.redeliveries == after.called_again == (2 if name == "threaded" else 1)
+    assert name != "supervised" or not after.deaths
 
 
 @pytest.mark.parametrize("name", ["supervised", "floor", "threaded", "celery", "dramatiq"])
