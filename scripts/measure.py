@@ -34,6 +34,8 @@ from scripts.servers.stack import Stack
 ROOT = Path(__file__).resolve().parent.parent
 MB = 2**20
 TOLERANCE = 1e-6
+OBSERVER = "measuring"
+"""The application_name of connections that are not the worker's."""
 
 STILL_READINGS = 6
 STILL_PAUSE_S = 0.25
@@ -60,6 +62,9 @@ class Tree:
 
     def __init__(self, pid: int) -> None:
         self._root = psutil.Process(pid)
+        self.pid = pid
+        self.exit_status: int | None = None
+        """As a shell tells it, 137 after SIGKILL; known when `running` is left."""
 
     @property
     def alive(self) -> bool:
@@ -143,16 +148,22 @@ def _member(role: str, pid: int) -> Member:
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], environment: Mapping[str, str], patience_s: float = 60.0
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    patience_s: float = 60.0,
+    *,
+    inside: Callable[[Sequence[str]], Sequence[str]] = lambda words: words,
+    log: Path | None = None,
 ) -> Iterator[Tree]:
     """Run a worker from the checkout: arguments for this interpreter.
 
-    At the end it is asked to stop; what is left after `patience_s` is killed. A NotReached that comes out of the block
-    gets the last lines that the worker wrote.
+    inside: makes its command line one that runs in some container. log: a file that its output is added to. At the end
+    it is asked to stop; what is left after `patience_s` is killed. A NotReached that comes out of the block gets the
+    last lines that the worker wrote.
     """
-    with tempfile.TemporaryFile() as output:
+    with log.open("a+b") if log else tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
-            [sys.executable, *command],
+            list(inside([sys.executable, *command])),
             cwd=ROOT,
             env=os.environ | dict(environment),
             stdin=subprocess.DEVNULL,
@@ -174,7 +185,8 @@ def running(
             # the group too: when the root has died, its children are no longer below it
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            status = process.wait()
+            tree.exit_status = status if status >= 0 else 128 - status
             for member in family:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     member.kill()
@@ -217,7 +229,7 @@ class Ground:
             if self._declared:
                 with Publisher(self.broker, "bench"):
                     pass
-            self.database = resources.enter_context(psycopg.connect(url, autocommit=True))
+            self.database = resources.enter_context(psycopg.connect(url, autocommit=True, application_name=OBSERVER))
             self._resources = resources.pop_all()
         return self
 

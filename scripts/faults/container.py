@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Protocol
 
 import psutil
@@ -15,6 +16,7 @@ from supervisor.container import Group
 
 MEMORY = Path("/sys/fs/cgroup/memory")
 WATCH_EVERY_S = 0.2
+ENTER_LIMIT_S = 5.0
 
 
 class Limit(Protocol):
@@ -61,8 +63,11 @@ class ControlGroup:
         ]
 
     def enforce_on(self, pid: int) -> None:
-        members = (self._group.directory / "cgroup.procs").read_text().split()
-        assert str(pid) in members, "the supervisor is not in its group"
+        end = monotonic() + ENTER_LIMIT_S  # the shell has been started, and may not have run yet
+        while str(pid) not in (self._group.directory / "cgroup.procs").read_text().split():
+            if monotonic() > end:
+                raise TimeoutError("the worker never entered its group")
+            sleep(0.01)
 
     def kills(self) -> int:
         return self._group.oom_kills or 0

@@ -40,6 +40,7 @@ def config() -> Spec:
         "legend": {
             "labelColor": INK.light,
             "labelFontSize": 12,
+            "columnPadding": 26,
             "symbolType": "square",
             "symbolStrokeWidth": 0,
             "title": None,

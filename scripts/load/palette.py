@@ -24,11 +24,11 @@ LINE = Colour("#dde2e7", "#2a313a")
 LIMIT = Colour("#2f363d", "#d5dce3")
 
 WORKERS = {
-    "supervised": Colour("#0a66c8", "#58a6ff"),
+    "supervised": Colour("#0a66c8", "#4493f8"),
     "threaded": Colour("#c74a06", "#ff9557"),
-    "floor": Colour("#6e7781", "#8f99a3"),
-    "celery": Colour("#08805f", "#3fc79f"),
-    "dramatiq": Colour("#ad4a8f", "#e398cb"),
+    "floor": Colour("#3d444d", "#f0f3f6"),
+    "celery": Colour("#08805f", "#3fcaa0"),
+    "dramatiq": Colour("#ad4a8f", "#d97fc4"),
 }
 OTHERS = (Colour("#8a6d00", "#d9b84a"), Colour("#3b3f99", "#a5a9ff"), Colour("#7a2a2a", "#e08a8a"))
 
@@ -37,7 +37,7 @@ STATUSES = {
     "SKIPPED": Colour("#8fb8e0", "#2c5c8f"),
     "FAILED": Colour("#e08214", "#d98a2b"),
     "PROCESSING": Colour("#f5d565", "#f2d675"),
-    "PENDING": Colour("#b5bdc6", "#6b7581"),
+    "PENDING": Colour("#97a1ac", "#77828e"),
 }
 WAITING = Colour("#d3d9df", "#3d4651")
 

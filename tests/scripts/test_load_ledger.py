@@ -1,0 +1,133 @@
+"""What became of every message: each has exactly one fate, and none is called lost that is anywhere."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripts.load.clock import Clock
+from scripts.load.ledger import Fate, Ledger, Row
+from scripts.load.live import sparkline
+from scripts.load.probe import Sessions
+from scripts.load.promises import broken
+from scripts.load.results import WorkerResult
+from scripts.load.sampler import Sample
+from scripts.load.summary import Seen, summarise
+from scripts.measure import MB
+
+NOBODY = frozenset[str]()
+
+
+def row(status: str, *, parked: bool = False, processed_at: float | None = None, score: float = 0.0) -> Row:
+    return Row(status, parked, processed_at, score)
+
+
+@pytest.mark.parametrize(
+    ("found", "waiting", "dead", "fate"),
+    [
+        (row("PROCESSED"), NOBODY, NOBODY, Fate.PROCESSED),
+        (row("PROCESSED"), frozenset({"a"}), NOBODY, Fate.PROCESSED),
+        (row("FAILED", parked=True), NOBODY, frozenset({"a"}), Fate.FAILED),
+        (row("SKIPPED"), NOBODY, NOBODY, Fate.SKIPPED),
+        (row("PENDING"), frozenset({"a"}), NOBODY, Fate.UNFINISHED),
+        (row("PENDING", parked=True), NOBODY, NOBODY, Fate.UNFINISHED),
+        (row("PROCESSING"), NOBODY, frozenset({"a"}), Fate.DEAD_LETTERED),
+        (row("PROCESSING"), NOBODY, NOBODY, Fate.LOST),
+        (None, frozenset({"a"}), NOBODY, Fate.UNFINISHED),
+        (None, NOBODY, NOBODY, Fate.LOST),
+    ],
+)
+def test_a_message_has_one_fate(
+    found: Row | None, waiting: frozenset[str], dead: frozenset[str], fate: Fate
+) -> None:
+    """Its row counts before its copies; without either it is lost."""
+    assert Ledger({} if found is None else {"a": found}, waiting, dead).fate("a") is fate
+
+
+names = st.sampled_from("abcdefgh")
+rows = st.builds(
+    Row,
+    st.sampled_from(["PENDING", "PROCESSING", "PROCESSED", "FAILED", "SKIPPED"]),
+    st.booleans(),
+    st.none() | st.floats(1000, 2000),
+    st.floats(0, 100),
+)
+
+
+@given(
+    st.dictionaries(names, rows),
+    st.frozensets(names),
+    st.frozensets(names),
+    st.dictionaries(names, st.floats(0, 1000)),
+)
+def test_the_fates_add_up(
+    found: dict[str, Row], waiting: frozenset[str], dead: frozenset[str], published: dict[str, float]
+) -> None:
+    """Whatever was found: as many fates as messages."""
+    assert Ledger(found, waiting, dead).fates(published).total() == len(published)
+
+
+def test_what_was_scored_twice_is_counted() -> None:
+    """A user of one conversation has its score once, or it was doubled."""
+    scored = {
+        "once": row("PROCESSED", score=7.5),
+        "twice": row("PROCESSED", score=15.0),
+        "none": row("PENDING"),
+    }
+    assert Ledger(scored, NOBODY, NOBODY).doubled({"once": 7.5, "twice": 7.5, "none": 7.5}) == 1
+
+
+def seen(ledger: Ledger, *, deaths: int = 0) -> Seen:
+    samples = [Sample(100.0 + n, (200 + n) * MB, (100 + n) * MB, 9, 10.0 + n) for n in range(10)]
+    return Seen(
+        ledger=ledger,
+        published=dict.fromkeys(("a", "b", "c"), 1000.0),
+        changes={"a": 5.0, "b": 5.0, "c": 5.0},
+        rest=samples[:2],
+        samples=samples,
+        sessions=Sessions(connections_peak=8, idle_s=0.5, longest_s=0.1),
+        redelivered=1,
+        api_calls=4,
+        deaths=deaths,
+        kills=0,
+        ended_at=1100.0,
+    )
+
+
+def test_the_figures_are_the_scenarios() -> None:
+    """Times are stretched back to the scenario's; processor time is the clock's, and start-up is left out."""
+    ledger = Ledger(
+        {
+            "a": row("PROCESSED", processed_at=1002.0, score=5.0),
+            "b": row("PROCESSED", processed_at=1090.0, score=5.0),
+            "c": row("FAILED", parked=True),
+        },
+        NOBODY,
+        NOBODY,
+    )
+    figures = summarise(seen(ledger), Clock(0.0, 0.0, 0.05), to_minute=1000 / 30)
+    assert (figures.published, figures.processed, figures.failed, figures.lost) == (3, 2, 1, 0)
+    assert figures.latency is not None
+    assert (figures.latency.p50_s, figures.latency.max_s) == (40.0, 1800.0)
+    assert figures.processed_at_the_end == 1  # the last quarter of 100 s
+    assert figures.cpu_s_per_message == pytest.approx(8 / 3, abs=1e-4)
+    assert (figures.pss_rest_mb, figures.pss_peak_mb, figures.rss_peak_mb) == (101, 109, 209)
+    assert figures.idle_in_transaction_s == 10.0
+
+
+def test_only_a_broken_promise_is_named() -> None:
+    """Ours that ended once is told; whatever another worker did is not."""
+    ledger = Ledger({"a": row("PROCESSED", processed_at=1002.0, score=5.0)}, frozenset({"b", "c"}), NOBODY)
+    clock = Clock(0.0, 0.0, 0.05)
+    good, bad = (summarise(seen(ledger, deaths=deaths), clock, 10.0) for deaths in (0, 1))
+    assert broken(WorkerResult("supervised", "ours", None, good), 0.05) == []
+    assert broken(WorkerResult("supervised", "ours", None, bad), 0.05) == ["the supervisor ended 1 times"]
+    assert broken(WorkerResult("threaded", "old", None, bad), 0.05) == []
+
+
+@given(st.lists(st.floats(0, 4000), max_size=300))
+def test_a_sparkline_fits(values: list[float]) -> None:
+    """One bar for each value while they fit; then the highest of each part, so that a peak is not lost."""
+    drawn = sparkline(values, 3000, 40)
+    assert len(drawn) == min(len(values), 40)
+    if values:
+        assert ("█" in drawn) == (round(max(values) / 3000 * 7) >= 7)
