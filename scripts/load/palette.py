@@ -26,7 +26,7 @@ LIMIT = Colour("#2f363d", "#d5dce3")
 WORKERS = {
     "supervised": Colour("#0a66c8", "#4493f8"),
     "threaded": Colour("#c74a06", "#ff9557"),
-    "floor": Colour("#3d444d", "#f0f3f6"),
+    "floor": Colour("#3d444d", "#7a828c"),
     "celery": Colour("#08805f", "#3fcaa0"),
     "dramatiq": Colour("#ad4a8f", "#d97fc4"),
 }

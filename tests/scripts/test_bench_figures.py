@@ -1,11 +1,14 @@
 """The benchmark's figures as they are laid out: shares, tables, the picture."""
 
+import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from scripts.bench import chart, table
+from scripts.bench.contenders import CONTENDERS
 from scripts.bench.figures import Figures, Height, Plan, Row, rows
 from scripts.measure import MB, Member
 
@@ -74,7 +77,7 @@ def test_a_run_too_short_to_be_counted_has_no_share() -> None:
         row("a message of 3 MB", [one for one in found if "CPU" in one.group]).cells["supervised"].share
         is None
     )
-    ET.fromstring(chart.svg(found, WORKERS, ""))
+    assert chart.spec(found, WORKERS, "")["vconcat"][-1]["encoding"]["x"]["scale"]["domain"] == [0, 0.01]
 
 
 def test_without_the_bare_loop_there_are_no_shares() -> None:
@@ -118,55 +121,66 @@ def test_markdown_has_as_many_cells_in_each_line() -> None:
     assert "| all wait for a hung API | 100 (0.25 x) | 400 (1.00 x) | - |" in blocks[0]
 
 
-def test_the_picture_is_well_formed_and_true() -> None:
-    """One bar for each figure, as long as its value says on its panel's scale."""
+def bars(spec: Any) -> list[Any]:
+    return [bar for panel in spec["vconcat"] for bar in panel["data"]["values"]]
+
+
+def test_the_picture_shows_every_figure() -> None:
+    """One bar for each, in the rows' and the workers' order, with its number and its share."""
     found = rows(PLAN, measured())
-    picture = ET.fromstring(chart.svg(found, WORKERS, 'a machine <&> its "libraries"'))
-    bars = [bar for bar in picture.iter(f"{SVG}rect") if bar.get("data-row")]
-    values = [(bar.get("data-row"), float(bar.get("data-value", ""))) for bar in bars]
+    drawn = [(bar["row"], bar["worker"], bar["value"]) for bar in bars(chart.spec(found, WORKERS, ""))]
     expected = [
-        (one.label, round(one.cells[worker].value, 1))
+        (one.label, CONTENDERS[worker].title, one.cells[worker].value)
         for one in found
         for worker in WORKERS
         if worker in one.cells
     ]
-    assert values == expected
-    tree_bars = bars[:9]
-    scales = {round(float(bar.get("width", "")) / float(bar.get("data-value", "")), 3) for bar in tree_bars}
-    assert len({round(scale, 1) for scale in scales}) == 1
-    assert "a machine <&>" in "".join(picture.itertext())
+    assert drawn == expected
+    words = {bar["words"] for bar in bars(chart.spec(found, WORKERS, ""))}
+    assert {"60.0 · 0.75 x", "80.0", "200 · 2.50 x"} <= words
 
 
 def test_the_picture_marks_a_message_that_was_not_processed() -> None:
     """Its bar is faint and its number says so; nothing else is marked."""
-    picture = ET.fromstring(chart.svg(rows(PLAN, measured()), WORKERS, ""))
-    faint = [bar for bar in picture.iter(f"{SVG}rect") if "failed" in (bar.get("class") or "")]
-    assert [bar.get("data-value") for bar in faint] == ["290.0"]
-    marked = [words.text for words in picture.iter(f"{SVG}text") if "not processed" in (words.text or "")]
-    assert marked == ["290 · 0.72 x · not processed"]
+    drawn = bars(chart.spec(rows(PLAN, measured()), WORKERS, ""))
+    assert [bar["value"] for bar in drawn if bar["opacity"] < 1] == [290.0]
+    assert [bar["words"] for bar in drawn if "not processed" in bar["words"]] == [
+        "290 · 0.72 x · not processed"
+    ]
 
 
-def test_the_picture_needs_nothing_from_elsewhere() -> None:
-    """No script, no link, no image: it may be shown from a file, in light and in dark."""
-    picture = chart.svg(rows(PLAN, measured()), WORKERS, "")
-    names = {element.tag.removeprefix(SVG) for element in ET.fromstring(picture).iter()}
-    assert names == {"svg", "title", "style", "rect", "text", "path"}
-    assert "url(" not in picture
-    assert "prefers-color-scheme: dark" in picture
+def test_only_where_the_limit_is_a_process_is_it_drawn() -> None:
+    """The tree's memory has another; and the axis reaches it."""
+    panels = chart.spec(rows(PLAN, measured()), WORKERS, "")["vconcat"]
+    limited = [panel["title"]["text"] for panel in panels if len(panel["layer"]) == 3]
+    assert limited == ["Peak RSS of one process in MB, half of the texts with emoji"]
+    low = [replace(one, heights=(Height(3, 20 * MB, "child", "PROCESSED"),)) for one in measured()[:1]]
+    [panel] = [one for one in chart.spec(rows(PLAN, low), WORKERS, "")["vconcat"] if len(one["layer"]) == 3]
+    assert panel["encoding"]["x"]["scale"]["domain"] == [0, chart.LIMIT_MB]
 
 
-def test_no_text_leaves_the_picture() -> None:
-    """The longest label beside the longest bar still ends inside."""
-    long = [replace(one, heights=(Height(60, 99_999 * MB, "child", "PENDING"),)) for one in measured()[:1]]
-    picture = ET.fromstring(chart.svg(rows(PLAN, long), WORKERS[:1], ""))
-    for words in picture.iter(f"{SVG}text"):
-        if words.get("class") == "value":
-            assert float(words.get("x", "")) + 6.6 * len(words.text or "") < chart.WIDTH
-
-
-@pytest.mark.parametrize(
-    ("highest", "step"), [(50.0, 10.0), (51.0, 20.0), (432.0, 100.0), (1056.0, 250.0), (3.0, 1.0), (0.4, 0.1)]
-)
-def test_ticks_are_round_and_few(highest: float, step: float) -> None:
-    """At most five ticks above zero, at round numbers."""
-    assert chart.step_of(highest) == pytest.approx(step)
+def test_the_picture_is_well_formed_and_true() -> None:
+    """Bars are as long as their values on their panel's scale, no number leaves it, and it stands alone."""
+    long = [replace(one, heights=(Height(60, 99_999 * MB, "child", "PENDING"),)) for one in measured()]
+    found = rows(PLAN, long)
+    picture = ET.fromstring(chart.svg(found, WORKERS, 'a machine <&> its "libraries"'))
+    drawn = [element for element in picture.iter() if element.get("aria-roledescription") == "bar"]
+    values = [bar["value"] for bar in bars(chart.spec(found, WORKERS, ""))]
+    tree_bars = sum(len(one.cells) for one in found if one.group.startswith("PSS"))
+    scales = [
+        float(re.match(r"M[^h]*h([\d.]+)", bar.get("d", ""))[1]) / value  # type: ignore[index]
+        for bar, value in zip(drawn, values, strict=True)
+    ]
+    assert scales[:tree_bars] == pytest.approx([chart.BARS / 500] * tree_bars, rel=0.02)
+    width = float(picture.get("width", ""))
+    assert width <= 920
+    marked = [
+        words.text or "" for words in picture.iter(f"{SVG}text") if "not processed" in (words.text or "")
+    ]
+    longest = max(marked, key=len)
+    assert chart.LABELS + chart.BARS + 6.6 * len(longest) < width
+    assert 'a machine <&> its "libraries"' in "".join(picture.itertext())
+    names = {element.tag.removeprefix(SVG) for element in picture.iter()}
+    assert names <= {"svg", "style", "g", "rect", "text", "path", "line", "defs", "clipPath"}
+    assert set(re.findall(r"url\((.)", ET.tostring(picture, "unicode"))) <= {"#"}
+    assert "prefers-color-scheme:dark" in "".join(picture.itertext())
