@@ -181,6 +181,6 @@ def test_the_picture_is_well_formed_and_true() -> None:
     assert chart.LABELS + chart.BARS + 6.6 * len(longest) < width
     assert 'a machine <&> its "libraries"' in "".join(picture.itertext())
     names = {element.tag.removeprefix(SVG) for element in picture.iter()}
-    assert names <= {"svg", "style", "g", "rect", "text", "path", "line", "defs", "clipPath"}
+    assert names <= {"svg", "style", "g", "rect", "text", "path", "line", "tspan", "defs", "clipPath"}
     assert set(re.findall(r"url\((.)", ET.tostring(picture, "unicode"))) <= {"#"}
     assert "prefers-color-scheme:dark" in "".join(picture.itertext())
