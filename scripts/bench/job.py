@@ -1,8 +1,8 @@
 """The job as the task libraries' workers do it: the floor's SQL, its HTTP call and its score.
 
 The library hands over the decoded message; what the floor does after its `orjson.loads` begins here. Beyond the floor,
-a failure is written into the event's row and a lost connection to the database opened again: the library then tries the
-message again, at the times below.
+an event that is PROCESSED is left as it is, for a message may come twice. A failure is written into the event's row and
+a lost connection to the database opened again: the library then tries the message again, at the times below.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ TASK = "score_conversation"
 
 PROCESSING = """
 UPDATE conversation_events SET status = 'PROCESSING', attempt_count = attempt_count + 1, updated_at = now()
- WHERE conversation_id = %s
+ WHERE conversation_id = %s AND status <> 'PROCESSED'
 """
 SCORE = """
 INSERT INTO friendship_status (user_id, friendship_score) VALUES (%s, %s) ON CONFLICT (user_id)
@@ -26,10 +26,11 @@ DO UPDATE SET friendship_score = friendship_status.friendship_score + excluded.f
 """
 PROCESSED = """
 UPDATE conversation_events SET status = 'PROCESSED', processed_at = clock_timestamp(), friendship_score_change = %s
- WHERE conversation_id = %s
+ WHERE conversation_id = %s AND status <> 'PROCESSED'
 """
 FAILED = """
-UPDATE conversation_events SET status = 'FAILED', error_code = %s, updated_at = now() WHERE conversation_id = %s
+UPDATE conversation_events SET status = 'FAILED', error_code = %s, updated_at = now()
+ WHERE conversation_id = %s AND status <> 'PROCESSED'
 """
 ROLES = {"pika": "assistant", "user": "user"}
 
@@ -73,14 +74,16 @@ class Job:
     def _score(self, message: dict[str, Any]) -> None:
         """Claim the event, call the Memory API, write score and outcome in one transaction."""
         conversation_id, log = message["conversation_id"], message["conversation_log"]
-        self._database.execute(PROCESSING, (conversation_id,))
+        claimed = self._database.execute(PROCESSING, (conversation_id,)).rowcount
         self._database.commit()
+        if not claimed:
+            return
         headers = {"Content-Type": "application/json"}
         asked = request(message)  # kept during the call, as the floor keeps it
         answer = self._api.post(self._url, content=orjson.dumps(asked), headers=headers).raise_for_status()
         score = turns(log) * 0.5 + 5 * answer.json()["count"]
-        self._database.execute(SCORE, (message["user_id"], score))
-        self._database.execute(PROCESSED, (score, conversation_id))
+        if self._database.execute(PROCESSED, (score, conversation_id)).rowcount:
+            self._database.execute(SCORE, (message["user_id"], score))
         self._database.commit()
 
 

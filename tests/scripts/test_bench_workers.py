@@ -14,14 +14,14 @@ from scripts.bench.contenders import CONTENDERS, Contender
 from scripts.bench.figures import Plan
 from scripts.bench.kill import kill
 from scripts.faults.harm import LEAK
-from scripts.measure import ROOT, Ground, Tree, copies, running
+from scripts.measure import MB, ROOT, Ground, Tree, copies, running
 from scripts.servers.memory_api import MemoryApiStandIn
 from scripts.servers.postgres import Postgres
 from scripts.servers.rabbitmq import RabbitMQ
 from scripts.servers.stack import Stack
 from tests.fixtures.eventually import eventually
 
-SCALE = {"BENCH_TIME_SCALE": "0.0001", "dramatiq_worker_timeout": "50"}
+QUICK = {"BENCH_TIME_SCALE": "0.0001", "dramatiq_worker_timeout": "50"}
 
 
 @pytest.fixture
@@ -42,13 +42,13 @@ def contender(name: str) -> Contender:
 
 @contextlib.contextmanager
 def at_work(
-    stack: Stack, worker: Contender, *, faulty: bool = False, environment: dict[str, str] = SCALE
+    stack: Stack, worker: Contender, *, children: int = 2, faulty: bool = False
 ) -> Iterator[tuple[Ground, Tree]]:
-    """Run a worker with two processes on ground of its own until it consumes; kill it at the end."""
+    """Run a worker on ground of its own until it consumes; kill it at the end."""
     with Ground(stack, f"test_{worker.name}", declared=not worker.declares) as ground:
-        variables = ground.environment | worker.variables(2) | environment
-        with running(worker.arguments(2, faulty=faulty), variables, patience_s=0) as tree:
-            tree.until(lambda: ground.consumers() == worker.consumers(2), "all consume")
+        variables = ground.environment | worker.variables(children) | QUICK
+        with running(worker.arguments(children, faulty=faulty), variables, patience_s=0) as tree:
+            tree.until(lambda: ground.consumers() == worker.consumers(children), "all consume")
             yield ground, tree
 
 
@@ -64,6 +64,19 @@ def test_a_call_that_failed_is_made_again(stack: Stack, name: str) -> None:
         tree.until(lambda: ground.processed() == 12, "all are PROCESSED")
         ground.prove(conversations)
         assert stack.memory_api.calls().total == 14
+
+
+@pytest.mark.parametrize("name", ["celery", "dramatiq"])
+def test_a_message_that_comes_twice_is_scored_once(stack: Stack, name: str) -> None:
+    """What a redelivery after the score was written must not do; with one process, the third message is the last."""
+    worker = contender(name)
+    first, last = copies(name, 2, size_bytes=20_000)
+    with at_work(stack, worker, children=1) as (ground, tree):
+        ground.add([first, last])
+        ground.publish(worker.envelope(one, ground.broker.queue) for one in (first, first, last))
+        tree.until(lambda: ground.processed() == 2, "both are PROCESSED")
+        ground.prove([first, last])
+        assert stack.memory_api.calls().total == 2
 
 
 @pytest.mark.parametrize(("name", "dead"), [("celery", ".dead"), ("dramatiq", ".XQ")])
@@ -104,6 +117,18 @@ def test_the_old_worker_keeps_a_transaction_open_while_it_waits(stack: Stack) ->
         stack.memory_api.set_mode("instant")
         stack.memory_api.release()
         tree.until(lambda: ground.processed() == 12, "all are PROCESSED")
+
+
+def test_the_old_worker_keeps_what_failed(stack: Stack) -> None:
+    """That is what it died of: of every call that failed, its conversation stays in memory."""
+    conversations = copies("threaded", 4, size_bytes=MB)
+    stack.memory_api.set_mode("error", status=503, calls=30)
+    with at_work(stack, CONTENDERS["threaded"]) as (ground, tree):
+        ground.add(conversations)
+        ground.publish(CONTENDERS["threaded"].envelope(one, ground.broker.queue) for one in conversations)
+        tree.until(lambda: ground.processed() == 4, "all are PROCESSED")
+        ground.prove(conversations)
+        assert sum(member.rss_bytes for member in tree.read()) > 30 * 3 * MB
 
 
 @pytest.mark.parametrize("name", ["supervised", "threaded", "celery", "dramatiq"])
