@@ -59,16 +59,18 @@ class Kept(Background):
             self.over.wait(LOOK_EVERY_S)
 
     def samples(self) -> list[Sample]:
-        """Read all samples so far. Processor time goes on where the incarnation before had ended."""
+        """Read all samples so far, and nothing at each end. Processor time goes on where the one before had ended."""
         found: list[Sample] = []
         before_s = 0.0
-        for file in list(self._files):
+        for number, file in enumerate(list(self._files)):
             own = list(samples(file))
             found += [
                 Sample(one.at, one.rss_bytes, one.pss_bytes, one.processes, round(before_s + one.cpu_s, 2))
                 for one in own
             ]
             before_s += own[-1].cpu_s if own else 0.0
+            if number < len(self.ends):
+                found.append(Sample(self.ends[number][0], 0, 0, 0, round(before_s, 2)))
         return found
 
     def work(self) -> None:

@@ -4,7 +4,7 @@
 
 A process of its own, so that neither the load test's threads nor the watched delay it; it appends a line of JSON for
 each reading to the file and ends with the tree. PSS takes the kernel long for large processes: a reading is followed by
-a pause of at least nine times what it took, so that never more than a tenth of a core is spent on it.
+a pause at least twice as long as it took, so that never more than a third of a core is spent on it.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from typing import Self
 from scripts.measure import ROOT, Tree, pss_bytes
 
 EVERY_S = 0.1
-SHARE = 0.1
+SHARE = 1 / 3
 
 
 @dataclass(frozen=True, slots=True)

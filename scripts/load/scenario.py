@@ -102,10 +102,11 @@ _ALL: Sequence[Scenario] = (
         "incident",
         "The incident of 1 January 2026: a slow Memory API, and nothing but time-outs from minute 42",
         from_minute=30,
-        to_minute=54,
+        to_minute=57,
         steps=(
             Step(30, "Memory API slow: p50 19 s, p90 over 60 s", per_minute=24, api={"mode": "incident"}),
             Step(42, "nothing but time-outs", api={"mode": "hang"}),
+            Step(51, "Memory API well again", api=_fine()),
         ),
     ),
     Scenario(

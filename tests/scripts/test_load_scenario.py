@@ -23,11 +23,12 @@ def test_every_scenario_can_be_played(scenario: Scenario) -> None:
 
 
 def test_the_incident_is_the_one_that_happened() -> None:
-    """A slow Memory API first, and from minute 42 on no answer at all."""
-    slow, out = SCENARIOS["incident"].steps
+    """A slow Memory API first, from minute 42 on no answer at all; at last it is well again, to show who comes back."""
+    slow, out, well = SCENARIOS["incident"].steps
     assert slow.behaviour(0.05, 0) == {"mode": "incident", "factor": 0.05, "seed": 0}
     assert out.minute == 42
     assert out.behaviour(0.05, 0)["mode"] == "hang"
+    assert well.behaviour(0.05, 0)["mode"] == "delay"
 
 
 def test_times_are_compressed_and_nothing_else() -> None:
