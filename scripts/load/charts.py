@@ -36,12 +36,12 @@ def memory(run: Run, *, hover: bool = False) -> Spec:
                 ended=tuple(_before(points, minute) for minute in alone),
             )
         )
-    said = [f"{run.title}, {_speed(run)}; {run.children} at work, messages of {size(run.message_kb)}"]
+    said = [f"{run.children} at work, messages of {size(run.message_kb)}, {_speed(run)}"]
     said += ["✕ killed by the limit"] if any(one.killed for one in found) else []
     said += ["◇ ended by itself"] if any(one.ended for one in found) else []
     panel = Panel(
         "Memory of each worker's processes, MB",
-        " · ".join(said),
+        (run.title, " · ".join(said)),
         found,
         height=320,
         unit="MB",
@@ -57,7 +57,7 @@ def throughput(run: Run, *, hover: bool = False) -> Spec:
     found = _by_progress(run, frame, lambda row: row.statuses.get("PROCESSED", 0), "{} processed", lasts)
     published = max((_published(worker) for worker in run.workers), key=len, default=[])
     sent = Series("published", palette.SOFT, tuple(lasts(published, frame.bucket)), dashed=True)
-    said = "Processed so far. A line that is level stands still."
+    said = ("Processed so far. A line that is level stands still.",)
     return timeline(frame, Panel("Throughput, messages", said, [sent, *found], height=220), hover=hover)
 
 
@@ -65,7 +65,9 @@ def idle(run: Run, *, hover: bool = False) -> Spec:
     """Draw the database sessions that sit in an open transaction."""
     frame = Frame.of(run)
     found = _by_progress(run, frame, lambda row: row.idle_in_transaction, "{} at most", extremes)
-    said = "Open and doing nothing, for example during a remote call: each holds its locks, and vacuum back."
+    said = (
+        "Open and doing nothing, for example during a remote call: each holds its locks, and vacuum back.",
+    )
     return timeline(
         frame, Panel("Database sessions idle in transaction", said, found, height=150), hover=hover
     )
@@ -75,7 +77,7 @@ def connections(run: Run, *, hover: bool = False) -> Spec:
     """Draw the connections to the database."""
     frame = Frame.of(run)
     found = _by_progress(run, frame, lambda row: row.connections, "{} at most", extremes)
-    said = "Of all processes of a worker."
+    said = ("Of all processes of a worker.",)
     return timeline(frame, Panel("Connections to the database", said, found, height=150), hover=hover)
 
 

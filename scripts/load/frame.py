@@ -59,7 +59,7 @@ class Panel:
     """
 
     title: str
-    subtitle: str
+    subtitle: tuple[str, ...]
     series: Sequence[Series]
     height: int = 200
     unit: str = ""

@@ -116,7 +116,8 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
     yield "machine", escape(run.machine)
     yield "started", escape(run.started_at)
     yield "scenario", escape(f"{run.scenario}, seed {run.seed}, times x {run.time_scale:g}")
-    yield "memory limit", escape(f"{run.limit_mb:,} MB for all processes of a worker: {run.limit}")
+    if run.limit_mb:
+        yield "memory limit", escape(f"{run.limit_mb:,} MB for all processes of a worker: {run.limit}")
     if versions := [f"{worker.title} {worker.version}" for worker in run.workers if worker.version]:
         yield "versions", escape(", ".join(versions))
 

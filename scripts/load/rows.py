@@ -107,7 +107,6 @@ LINES = {
             "processed in the last quarter",
             lambda found: found.processed_at_the_end,
             "of the scenario's time",
-            lambda found: found.unfinished > 0 and found.processed_at_the_end == 0,
         ),
     ),
     "Seconds from published to processed": (

@@ -10,7 +10,7 @@ COLUMNS = (
     "children",
     "messages a s",
     "of possible",
-    "supervisor CPU",
+    "parent CPU",
     "when idle",
     "machine CPU",
     "ms a message",

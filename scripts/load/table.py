@@ -55,10 +55,15 @@ def headline(run: Run) -> str:
 
 def settings(run: Run) -> str:
     """Say how it was run."""
-    return (
-        f"minutes {run.from_minute:g} to {run.to_minute:g}, times x {run.time_scale:g},"
-        f" {run.children} children, messages of {size(run.message_kb)}, memory limit {run.limit_mb:,} MB"
-    )
+    said = [f"messages of {size(run.message_kb)}"]
+    if run.workers:
+        time = f"minutes {run.from_minute:g} to {run.to_minute:g}, times x {run.time_scale:g}"
+        said = [time, f"{run.children} children", *said]
+    if run.steps:
+        said.append(f"steps of {', '.join(str(step.children) for step in run.steps)} children")
+    if run.limit_mb:
+        said.append(f"memory limit {run.limit_mb:,} MB")
+    return ", ".join(said)
 
 
 def _verdicts(run: Run) -> str:

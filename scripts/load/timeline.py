@@ -10,7 +10,7 @@ from scripts.load.spec import Spec
 from scripts.load.thinned import Point
 
 RIGHT, BOTTOM = 206, 46
-LABEL, NOTE, LANE, HEAD = 16, 14, 15, 58
+LABEL, NOTE, LANE, LINE_HEIGHT, HEAD = 16, 14, 15, 15, 58
 KILLED = "M-1,-1L1,1M-1,1L1,-1"
 ENDED = "M0,-1.3L1.3,0L0,1.3L-1.3,0Z"
 
@@ -19,7 +19,11 @@ def timeline(frame: Frame, panel: Panel, *, hover: bool = False) -> Spec:
     """Draw the panel. hover: a tooltip with all values wherever the pointer is, which needs a browser."""
     series, limit, height = panel.series, panel.limit, panel.height
     lane_of = lanes([frame.x(mark.minute) for mark in frame.marks], [mark.text for mark in frame.marks])
-    head = HEAD + (LANE * (max(lane_of, default=-1) + 1) if panel.told else 0)
+    head = (
+        HEAD
+        + LINE_HEIGHT * (len(panel.subtitle) - 1)
+        + (LANE * (max(lane_of, default=-1) + 1) if panel.told else 0)
+    )
     values = [value for one in series for _, value in (*one.points, *one.killed, *one.ended)]
     highest = max([*values, limit[0] if limit else 0.0, 1e-9]) * 1.06
     layers = [
@@ -37,7 +41,7 @@ def timeline(frame: Frame, panel: Panel, *, hover: bool = False) -> Spec:
         "height": height,
         "autosize": {"type": "none"},
         "padding": {"left": LEFT, "right": RIGHT, "top": head, "bottom": BOTTOM},
-        "title": {"text": panel.title, "subtitle": panel.subtitle, "offset": 12},
+        "title": {"text": panel.title, "subtitle": list(panel.subtitle), "offset": 12},
         "encoding": {
             "x": {
                 "field": "minute",

@@ -9,7 +9,7 @@ FROM, TO = 30.0, 54.0
 OUTAGE = 42.0
 EVERY = 1 / 30  # minutes: a reading every 2 s
 SCENARIO = (
-    Mark(30.0, Kind.SCENARIO, "3 MB logs, 20 a minute"),
+    Mark(30.0, Kind.SCENARIO, "Memory API slow: p50 19 s, p90 over 60 s"),
     Mark(36.0, Kind.SCENARIO, "1 call in 10 times out"),
     Mark(42.0, Kind.SCENARIO, "every call times out"),
     Mark(42.5, Kind.SCENARIO, "twice as many logs"),
@@ -145,7 +145,7 @@ def run(*workers: WorkerResult, steps: tuple[Step, ...] = ()) -> Run:
     """Put workers through the incident."""
     return Run(
         scenario="incident",
-        title="The incident of 1 January 2026",
+        title="The incident of 1 January 2026: a slow Memory API, and nothing but time-outs from minute 42",
         from_minute=FROM,
         to_minute=TO,
         time_scale=0.05,
