@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from scripts.load.results import Figures, Run
-from scripts.load.verdict import OPEN_S
+from scripts.load.verdict import left_open
 from scripts.load.words import number
 
 
@@ -41,7 +41,9 @@ def groups(run: Run) -> tuple[Group, ...]:
             title,
             tuple(
                 Row(
-                    line.label, line.note, tuple(Cell(number(line.read(one)), line.bad(one)) for one in found)
+                    line.label,
+                    line.note,
+                    tuple(Cell(number(line.read(one)), line.bad(run, one)) for one in found),
                 )
                 for line in lines
             ),
@@ -57,15 +59,11 @@ class Line:
     label: str
     read: Callable[[Figures], float | None]
     note: str
-    bad: Callable[[Figures], bool] = lambda _found: False
+    bad: Callable[[Run, Figures], bool] = lambda _run, _found: False
 
 
 def _latency(name: str) -> Callable[[Figures], float | None]:
     return lambda found: None if found.latency is None else getattr(found.latency, name)
-
-
-def _left_open(found: Figures) -> bool:
-    return found.longest_idle_in_transaction_s > OPEN_S
 
 
 LINES = {
@@ -86,13 +84,13 @@ LINES = {
             "lost",
             lambda found: found.lost,
             "neither queue nor row has it any more",
-            lambda found: found.lost > 0,
+            lambda _run, found: found.lost > 0,
         ),
         Line(
             "scored more than once",
             lambda found: found.doubled,
             "conversations whose score was added again",
-            lambda found: found.doubled > 0,
+            lambda _run, found: found.doubled > 0,
         ),
         Line(
             "delivered again",
@@ -125,7 +123,7 @@ LINES = {
             "PSS at its highest",
             lambda found: found.pss_peak_mb,
             "the highest of the readings",
-            lambda found: found.kills > 0,
+            lambda _run, found: found.kills > 0,
         ),
         Line("RSS at its highest", lambda found: found.rss_peak_mb, "shared pages count in each process"),
     ),
@@ -141,13 +139,13 @@ LINES = {
             "s idle in transaction",
             lambda found: found.idle_in_transaction_s,
             "of all sessions together, in the scenario's seconds, as pg_stat_activity says",
-            _left_open,
+            left_open,
         ),
         Line(
             "the longest, s",
             lambda found: found.longest_idle_in_transaction_s,
             "of one session",
-            _left_open,
+            left_open,
         ),
         Line("connections at most", lambda found: found.connections_peak, "of the worker, at one time"),
     ),
@@ -156,13 +154,13 @@ LINES = {
             "killed by the memory limit",
             lambda found: found.kills,
             "processes; exit code 137",
-            lambda found: found.kills > 0,
+            lambda _run, found: found.kills > 0,
         ),
         Line(
             "ended as a whole",
             lambda found: found.deaths,
             "the worker's first process ended, and was started again",
-            lambda found: found.deaths > 0,
+            lambda _run, found: found.deaths > 0,
         ),
     ),
 }
