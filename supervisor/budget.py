@@ -46,6 +46,8 @@ def judge(rss_bytes: int | None, settings: SupervisorSettings) -> Level:
     """Place a reading: OVER the soft budget, at the STOP, or at the LAST stop, which no phase excuses."""
     if rss_bytes is None:
         return Level.UNKNOWN
+    if rss_bytes < settings.rss_budget_bytes <= settings.rss_hard_bytes:
+        return Level.WITHIN  # as below, at a glance: nearly every reading is
     margin = margin_bytes(settings)
     if rss_bytes >= settings.rss_hard_bytes - margin // 4:
         return Level.LAST

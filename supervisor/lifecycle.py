@@ -37,6 +37,8 @@ class Phase(IntEnum):
     ACKING = 13
     STOPPING = 14
 
+    __hash__ = int.__hash__  # Enum's own is written in Python, and sets of these are asked all the time
+
 
 WAITING = frozenset({Phase.WAITING_DATABASE, Phase.WAITING_BROKER, Phase.WAITING_SCHEMA})
 UNCOUNTED = WAITING | {Phase.NO_ROOM, Phase.HOLDING}
@@ -47,6 +49,12 @@ LOCKING = frozenset({Phase.WRITING, Phase.ACKING})
 
 BRIEF = LOCKING | {Phase.CLAIMING}
 """Phases that must pass within the write budget, whatever the message."""
+
+EXCUSED = LOCKING | UNCOUNTED
+"""Phases in which no message is late: other limits hold there."""
+
+TALKATIVE = UNCOUNTED | {Phase.IDLE}
+"""Phases in which a child that lives says so again and again."""
 
 WORKING = frozenset(
     {

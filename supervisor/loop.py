@@ -6,13 +6,14 @@ look and how to carry out.
 
 import contextlib
 import logging
+import math
 import os
 import random
 import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -20,7 +21,19 @@ from typing import Any, Self, assert_never
 
 import psutil
 
-from supervisor import blame, budget, container, events, logs, memory, policy, process, snapshot, wall
+from supervisor import (
+    blame,
+    budget,
+    container,
+    events,
+    logs,
+    memory,
+    policy,
+    process,
+    sampling,
+    snapshot,
+    wall,
+)
 from supervisor.blame import Verdict
 from supervisor.board import SPARE_SLOTS, Board
 from supervisor.errands import Errand, Kind
@@ -31,6 +44,7 @@ from supervisor.memory import OomKills
 from supervisor.programs import Programs
 from supervisor.reading import Reading
 from supervisor.roster import Child, Roster, account
+from supervisor.sampling import Due
 from supervisor.seat import Seat
 from supervisor.signals import Signals
 from supervisor.watched import Watched
@@ -39,9 +53,6 @@ log = logging.getLogger("friendship.supervisor")
 
 WHOLE_EVERY_S = 1.0
 """How often the container's memory is read, where it has a limit."""
-
-EARLIER = 0.25
-"""A reading may be taken so much of its pause too early: children are then read together, in one turn for all."""
 
 
 def run(settings: SupervisorSettings, programs: Programs, *, outcomes: Sequence[str]) -> int:
@@ -70,6 +81,7 @@ class Loop:
         self.roster = Roster(settings.children, self.now)
         self.roster.retry_at = self.now + settings.retry_every_s
         self.readings: dict[int, Reading] = {}
+        self.sample_at = self.now
         self.watched: dict[int, Watched] = {}
         self.selector = selectors.DefaultSelector()
         self.selector.register(signals.fd, selectors.EVENT_READ)
@@ -123,7 +135,7 @@ class Loop:
         """Gather, decide, act; return when to turn again at the latest."""
         self._hear()
         self._reap()
-        self._look()
+        self.sample_at = self._look()
         actions = policy.decide(
             self.roster,
             self.readings,
@@ -135,9 +147,7 @@ class Loop:
             self._act(action)
         if actions:
             return self.now
-        samples = (self.watched[child.pid].due_at for child in self.roster.children() if _grows(child))
-        due = policy.next_due(self.roster, self.now, self.settings)
-        return min(due, min(samples, default=due))
+        return min(self.sample_at, policy.next_due(self.roster, self.now, self.settings))
 
     # --- gather
 
@@ -191,9 +201,21 @@ class Loop:
 
     def _reap(self) -> None:
         self.oom_kills.look(self.now)
-        children = [(child, end) for child in self.roster.children() if (end := self._ended(child.pid))]
+        ended = self._ended()
+        if ended:
+            self._part_with(ended)
+        process.reap_strangers(self.watched)
+
+    def _ended(self) -> dict[int, blame.Exit]:
+        """Reap whose descriptors say that they have ended: nobody else is asked."""
+        # With the signals' pipe nobody is registered
+        said = (key.data for key, _ in self.selector.select(0) if key.data is not None)
+        return {watched.pid: end for watched in said if (end := process.reap(watched.pidfd))}
+
+    def _part_with(self, ended: Mapping[int, blame.Exit]) -> None:
+        children = [(child, ended[child.pid]) for child in self.roster.children() if child.pid in ended]
         errands = [
-            (errand, end) for errand in self.roster.errands.values() if (end := self._ended(errand.pid))
+            (errand, ended[errand.pid]) for errand in self.roster.errands.values() if errand.pid in ended
         ]
         oom_killed = self._oom_killed(children, errands)
         for child, end in children:
@@ -208,10 +230,6 @@ class Loop:
             self._bury(child, end, verdict)
         for errand, end in errands:
             self._errand_done(errand, succeeded=end.code == EXIT_DONE)
-        process.reap_strangers(self.watched)
-
-    def _ended(self, pid: int) -> blame.Exit | None:
-        return process.reap(self.watched[pid].pidfd)
 
     def _oom_killed(
         self, children: list[tuple[Child, blame.Exit]], errands: list[tuple[Errand, blame.Exit]]
@@ -265,20 +283,24 @@ class Loop:
         pause = self.roster.accounts.failed(self.now, self.rng.random())
         self._tell(events.AccountDelayed(len(self.roster.accounts.waiting), round(pause, 3)))
 
-    def _look(self) -> None:
-        """Read every board page, and the memory of every child whose reading is due."""
+    def _look(self) -> float:
+        """Read every board page, and the memory of who is due; return when somebody will be next."""
+        dues = {child.pid: self.watched[child.pid].due for child in self.roster.children() if _grows(child)}
+        chosen = sampling.chosen(dues, self.now)
         for child in self.roster.children():
-            watched = self.watched[child.pid]
+            watched, last = self.watched[child.pid], self.readings.get(child.page)
             if child.state is State.FREEZING and not child.stopped and process.stands_still(watched.pidfd):
                 self.roster.stopped(child.page)
-            last = self.readings.get(child.page)
-            rss, read_at = (last.rss_bytes, last.read_at) if last else (None, 0.0)
-            pause = budget.pause_s(rss, self.settings)
-            if self.now >= watched.due_at - EARLIER * pause and watched.resident is not None:
-                rss, read_at = watched.resident.read(dense=pause < self.settings.sample_interval_s), self.now
-                watched.due_at = self.now + budget.pause_s(rss, self.settings)
-            self.readings[child.page] = Reading(self.board.view(child.page), rss, read_at)
+            rss_bytes, read_at = (last.rss_bytes, last.read_at) if last else (None, 0.0)
+            if child.pid in chosen and watched.resident is not None:
+                rss_bytes, read_at = watched.resident.read(self.now), self.now
+                pause_s = budget.pause_s(rss_bytes, self.settings)
+                dues[child.pid] = watched.due = Due(self.now + pause_s, pause_s)
+            view = self.board.view(child.page)
+            if last is None or view is not last.view or read_at != last.read_at:
+                self.readings[child.page] = Reading(view, rss_bytes, read_at)
         self._tell(*self.roster.observe(self.readings, self.now, self.settings.rss_budget_bytes))
+        return min((due.at for due in dues.values()), default=math.inf)
 
     def _working_set_bytes(self) -> int | None:
         """Weigh the whole container, once in WHOLE_EVERY_S."""
@@ -412,7 +434,7 @@ class Loop:
             self._tell(events.ForkFailed(what, getattr(error, "strerror", None) or type(error).__name__))
             return None
         self.watched[watched.pid] = watched
-        self.selector.register(watched.pidfd, selectors.EVENT_READ)
+        self.selector.register(watched.pidfd, selectors.EVENT_READ, watched)
         return watched
 
     def _unwatch(self, pid: int) -> None:
@@ -477,4 +499,4 @@ class Loop:
 
 
 def _grows(child: Child) -> bool:
-    return child.state not in {State.FROZEN, State.KILLED}
+    return child.state is not State.FROZEN and child.state is not State.KILLED

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import gc
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ MAPPING = re.compile(
 RESET_PEAK = b"5"
 PEAK = re.compile(rb"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 
+PSUTIL_EVERY_S = 1.0
 OOM_LOOK_S = 1.0
 OOM_FRESH_S = 2.0
 """Until a victim is reaped: 27 ms from the kill for a child of 300 MB, more while the system is short of memory."""
@@ -148,18 +150,20 @@ class Resident:
     def __init__(self, pid: int) -> None:
         self._process = psutil.Process(pid)
         self._statm = os.open(f"/proc/{pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
+        self._psutil_due_at = -math.inf
 
-    def read(self, *, dense: bool) -> int | None:
+    def read(self, now: float) -> int | None:
         """Return the resident bytes; None when the process is gone, a zombie, or cannot be read.
 
-        dense: read the kept descriptor (2.4 us) instead of asking psutil (17 us).
+        Once in PSUTIL_EVERY_S psutil is asked (17 us), in between the kept descriptor is read (2.4 us).
         """
-        if not dense:
+        if now >= self._psutil_due_at:
+            self._psutil_due_at = now + PSUTIL_EVERY_S
             # psutil opens a file each time: with no descriptor left to open, the kept one still answers.
             with contextlib.suppress(psutil.Error, OSError):
                 return int(self._process.memory_info().rss) or None
         try:
-            return int(os.pread(self._statm, 128, 0).split()[1]) * PAGE or None
+            return int(os.pread(self._statm, 128, 0).split(None, 2)[1]) * PAGE or None
         except (OSError, IndexError, ValueError):
             return None
 

@@ -42,7 +42,7 @@ from supervisor.blame import Verdict
 from supervisor.budget import Level
 from supervisor.errands import Kind
 from supervisor.events import Cause
-from supervisor.lifecycle import BRIEF, LOCKING, UNCOUNTED, WAITING, Phase, State
+from supervisor.lifecycle import BRIEF, EXCUSED, LOCKING, TALKATIVE, UNCOUNTED, WAITING, Phase, State
 from supervisor.limits import MB, SupervisorSettings
 from supervisor.reading import Reading, SlotView
 from supervisor.roster import CRASH_LOOP, Child, Roster, Slot
@@ -207,7 +207,7 @@ def _for_child(  # noqa: PLR0911, C901 - one return to a rule
 ) -> Action | None:
     if child.state is State.KILLED:
         return None
-    if child.state in {State.FREEZING, State.FROZEN}:
+    if child.state is State.FREEZING or child.state is State.FROZEN:
         return _still(child, reading, roster, now, settings)
     if roster.stop is not None and roster.stop.at_once:
         return Kill(child.page, SHUTDOWN)
@@ -218,9 +218,9 @@ def _for_child(  # noqa: PLR0911, C901 - one return to a rule
             return _end(child, view, OVERWEIGHT)
         if view.phase in BRIEF and view.phase_age_s(now) > settings.write_budget_s:
             return Kill(child.page, STUCK)
-        if view.worked_s(now) > settings.message_deadline_s and view.phase not in LOCKING | UNCOUNTED:
+        if view.phase not in EXCUSED and view.worked_s(now) > settings.message_deadline_s:
             return _end(child, view, LATE)
-        if view.phase in UNCOUNTED | {Phase.IDLE} and view.silence_s(now) > SILENT_S:
+        if view.phase in TALKATIVE and view.silence_s(now) > SILENT_S:
             return Kill(child.page, STUCK)
         if view.phase is Phase.BOOTING and view.phase_age_s(now) > BOOT_S:
             return Kill(child.page, STUCK)
@@ -329,13 +329,12 @@ def _to_replace(
     others: list[tuple[Child, Cause]] = []
     for child, reading in known:
         view = reading.view
-        size = reading.rss_at_rest_bytes
         if view.phase is Phase.NO_ROOM:
             return child, Cause.RSS_SOFT
         if (
-            view.messages > 0
-            and size > settings.rss_budget_bytes
-            and child.heavy_readings >= READINGS
+            child.heavy_readings >= READINGS
+            and view.messages > 0
+            and (size := reading.rss_at_rest_bytes) > settings.rss_budget_bytes
             and _lived_s(child, now) >= LEAST_LIFE_S
         ):
             heavy.append((size, child.slot, child))
@@ -396,12 +395,12 @@ def _ending(
         ):
             yield Exit(roster.stop.exit_code)
         return
+    if any(child.ready_at is not None for child in roster.children()):
+        return
     views = [
         reading.view for child in roster.children() if (reading := _reading(child, readings)) is not None
     ]
-    if any(child.ready_at is not None for child in roster.children()) or any(
-        view.past_boot for view in views
-    ):
+    if any(view.past_boot for view in views):
         return
     # The wait as the roster noticed it: each try of a child passes through other waits
     since = roster.waits.get(Phase.WAITING_SCHEMA, now)
@@ -421,9 +420,9 @@ def _cannot_boot(slot: Slot) -> bool:
 
 def _dues(roster: Roster, now: float, settings: SupervisorSettings) -> Iterator[float]:
     for child in roster.children():
-        if child.state in {State.FREEZING, State.FROZEN}:
+        if child.state is State.FREEZING or child.state is State.FROZEN:
             yield child.since + FREEZE_S
-        if child.state is State.BOOTING and now - child.forked_at < BOOT_WATCH_S:
+        elif child.state is State.BOOTING and now - child.forked_at < BOOT_WATCH_S:
             yield now + BOOT_PAUSE_S
     for errand in roster.errands.values():
         yield errand.ends_by()

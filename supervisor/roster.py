@@ -45,7 +45,7 @@ class Child:
     page: of the board, where it tells of itself; no two living children share one, so it is also the child's name.
     ending is why we end it, once that is decided; since is when its state began.
     seated: it may take messages; an heir may not before its predecessor is gone.
-    heavy_readings: how many in a row found it over its soft budget; weighed_at: when the last one was taken.
+    heavy_readings: how many in a row found it over its soft budget; weighed_at: when the last of them was taken.
     """
 
     slot: int
@@ -375,6 +375,8 @@ class Roster:
         if reading.rss_bytes is None or reading.read_at <= child.weighed_at:
             return child
         heavy = child.heavy_readings + 1 if reading.rss_bytes > budget_bytes else 0
+        if heavy == child.heavy_readings:
+            return child
         weighed = replace(child, heavy_readings=heavy, weighed_at=reading.read_at)
         self._keep(weighed)
         return weighed
@@ -422,6 +424,8 @@ class Roster:
         """Say once that children wait for a server, and once that none does any more while one of them works."""
         events: list[Event] = []
         views = [readings[child.page].view for child in self.children() if child.page in readings]
+        if not self.waits and not any(view.phase in WAITING for view in views):
+            return events
         for phase in sorted(WAITING):
             waiting = [view for view in views if view.phase is phase]
             on = phase.name.removeprefix("WAITING_").lower()

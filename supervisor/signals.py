@@ -65,6 +65,8 @@ class Signals:
             except BlockingIOError:
                 break
             arrived += chunk
+        if not arrived:
+            return []
         known = signal.valid_signals()
         return [signal.Signals(number) for number in arrived if number in known]
 

@@ -5,20 +5,21 @@ import signal
 
 from supervisor import process
 from supervisor.memory import Resident
+from supervisor.sampling import AT_ONCE
 
 
 class Watched:
     """The descriptors of one process of ours, closed together.
 
-    weigh: it is a child, whose memory is read from due_at on. Raises OSError or psutil.Error when the process cannot be
-    watched; it is gone then.
+    weigh: it is a child, whose memory is read, the next time when it is due. Raises OSError or psutil.Error when the
+    process cannot be watched; it is gone then.
     """
 
     def __init__(self, pid: int, *, weigh: bool) -> None:
         self.pid = pid
         self.pidfd = process.watch(pid)
         self.resident: Resident | None = None
-        self.due_at = 0.0
+        self.due = AT_ONCE
         if weigh:
             try:
                 self.resident = Resident(pid)

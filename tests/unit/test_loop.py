@@ -12,6 +12,7 @@ import pytest
 
 from supervisor import loop as loop_module
 from supervisor import process, watched
+from supervisor.blame import Exit
 from supervisor.board import Board
 from supervisor.errands import Kind
 from supervisor.events import Cause, Death
@@ -139,6 +140,74 @@ def test_an_errand_is_recalled_once(loop: Loop) -> None:
         assert loop._turn() == loop.now
         assert loop._turn() > loop.now
     assert sent == [signal.SIGKILL]
+
+
+def test_who_lives_is_not_asked_whether_it_has_ended(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The descriptors say who has: one call for all, however many children there are."""
+    first, second = fork_both(loop)
+    asked: list[int] = []
+    reap = process.reap
+
+    def ask(pidfd: int) -> Exit | None:
+        asked.append(pidfd)
+        return reap(pidfd)
+
+    monkeypatch.setattr(process, "reap", ask)
+    loop._reap()
+    assert asked == []
+    kill([second])
+    loop._reap()
+    assert len(asked) == 1
+    assert [child.pid for child in loop.roster.children()] == [first]
+
+
+class Scale:
+    """A child's memory as a test sets it, and when it was read."""
+
+    def __init__(self, size_mb: int) -> None:
+        self.size_mb = size_mb
+        self.read_at: list[float] = []
+
+    def read(self, now: float) -> int:
+        self.read_at.append(now)
+        return self.size_mb * MB
+
+    def close(self) -> None:
+        """Close nothing."""
+
+
+def weigh_both(loop: Loop, *sizes_mb: int) -> list[Scale]:
+    scales = [Scale(size_mb) for size_mb in sizes_mb]
+    for pid, scale in zip(fork_both(loop), scales, strict=True):
+        watched = loop.watched[pid]
+        assert watched.resident is not None
+        watched.resident.close()
+        watched.resident = scale  # type: ignore[assignment]
+    loop.now += 1.0
+    return scales
+
+
+def test_children_are_read_together(loop: Loop) -> None:
+    """One turn reads all that are about due; the next comes when the first of them has to be read again."""
+    scales = weigh_both(loop, 40, 42)
+    began = loop.now
+    for number in range(1, 11):
+        loop.now = loop._look()
+        assert [len(scale.read_at) for scale in scales] == [number, number]
+    assert loop.now - began == pytest.approx(10 * 0.0968, abs=0.01)
+    loop._look()
+    assert loop._look() > loop.now + 0.09
+    assert [len(scale.read_at) for scale in scales] == [11, 11], "not read again before it is due"
+
+
+def test_one_near_its_budget_is_read_often_and_nobody_else_for_its_sake(loop: Loop) -> None:
+    """The shortest pause is three milliseconds; the other child is read about ten times a second all the same."""
+    light, heavy = weigh_both(loop, 40, 336)
+    end = loop.now + 0.3
+    while loop.now < end:
+        loop.now = loop._look()
+    assert len(heavy.read_at) >= 100
+    assert 3 <= len(light.read_at) <= 5
 
 
 class Whole:
