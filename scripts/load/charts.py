@@ -7,13 +7,13 @@ from scripts.load.frame import Frame, Panel, Series
 from scripts.load.look import config
 from scripts.load.results import Kind, Progress, Run, WorkerResult
 from scripts.load.spec import Spec
-from scripts.load.thinned import Point, extremes, lasts
+from scripts.load.thinned import Point, extremes, held, lasts
 from scripts.load.timeline import timeline
 from scripts.load.words import number, size, times
 
 OURS = "supervised"
-NEAR = 0.5  # minutes: what a worker's memory was at its highest shortly before it was killed
-SAME = 0.1  # minutes: a death so soon after a kill is the same event
+NEAR = 1.0  # minutes: what a worker's memory was at its highest shortly before it was killed
+SAME = 0.5  # minutes: a death so soon after a kill is the same event: gigabytes are not freed at once
 
 
 def memory(run: Run, *, hover: bool = False) -> Spec:
@@ -21,7 +21,11 @@ def memory(run: Run, *, hover: bool = False) -> Spec:
     frame = Frame.of(run)
     found = []
     for n, worker in _ordered(run):
-        points = [(reading.minute, reading.pss_mb) for reading in worker.readings]
+        points = [
+            (reading.minute, reading.pss_mb)
+            for reading in worker.readings
+            if reading.minute >= run.from_minute
+        ]
         killed = [mark.minute for mark in worker.marks if mark.kind is Kind.KILL]
         ended = [mark.minute for mark in worker.marks if mark.kind is Kind.DEATH]
         alone = [minute for minute in ended if not any(abs(minute - kill) <= SAME for kill in killed)]
@@ -101,7 +105,8 @@ def statuses(run: Run, *, hover: bool = False) -> Spec:
             points = [(row.minute, float(_count(row, status))) for row in worker.progress]
             values += [
                 {"worker": worker.title, "status": status, "minute": round(minute, 3), "events": count}
-                for minute, count in lasts(points, frame.bucket * 3)
+                # the same minutes for all: where one has none, Vega-Lite's stacking would put a 0
+                for minute, count in held(points, frame.grid(3))
             ]
     tooltip = [
         {"field": "status", "type": "nominal"},

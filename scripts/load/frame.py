@@ -47,6 +47,11 @@ class Frame:
         """How many minutes two pixels are."""
         return (self.last - self.first) / BUCKETS
 
+    def grid(self, buckets: int) -> list[float]:
+        """Return minutes that many buckets apart, from the first to the last."""
+        steps = BUCKETS // buckets
+        return [self.first + (self.last - self.first) * step / steps for step in range(steps + 1)]
+
     def x(self, minute: float) -> float:
         return WIDTH * (minute - self.first) / (self.last - self.first)
 

@@ -59,7 +59,7 @@ class Post(Background):
     ) -> None:
         super().__init__()
         self._ground, self._worker, self._scenario, self._clock = ground, worker, scenario, clock
-        self._model = Model.of(int(scenario.size_kb * 1000))
+        self._model = Model.of(int(scenario.size_kb * 1024))
         self._arrivals = scenario.arrivals(seed)
         self.published: dict[str, float] = {}
 

@@ -29,6 +29,8 @@ RETRY_EVERY_S, LEAST_RETRY_EVERY_S = 300.0, 2.0
 READY_LIMIT_S = 60.0
 REST_SAMPLES = 10
 LOOK_EVERY_S = 0.25
+LATE_S = 20.0
+"""On the clock: a busy machine may be so late with its last messages."""
 HOUR_MINUTES = 60.0
 
 
@@ -96,7 +98,8 @@ def _replay(  # noqa: PLR0913, PLR0917 - the parts of one run
                 Post(ground, worker, scenario, setting.seed, clock) as post,
                 Probe(ground, stack.memory_api, limit, clock) as probe,
             ):
-                while clock.minute(monotonic()) < scenario.to_minute:
+                give_up_at = clock.at(scenario.to_minute) + LATE_S
+                while (now := monotonic()) < clock.at(scenario.to_minute) or (post.busy and now < give_up_at):
                     sleep(LOOK_EVERY_S)
                     for one in (kept, director, post, probe):
                         one.check()

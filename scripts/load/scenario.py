@@ -47,7 +47,7 @@ class Scenario:
 
     leak_mb: what every message leaves behind in the process that handled it. poison_every: each n-th message kills
     (SIGSEGV) the process that handles it; 0: none does. retry_after_minutes: the first retry of what failed, where a
-    worker can be told; None: its own, hours away.
+    worker can be told; None: its own, hours away. size_kb: of a message, in 1024 bytes.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Scenario:
     leak_mb: float = 0.0
     poison_every: int = 0
     retry_after_minutes: float | None = None
-    size_kb: float = 3000.0
+    size_kb: float = 3072.0
 
     @property
     def faulty(self) -> bool:

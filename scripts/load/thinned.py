@@ -27,5 +27,20 @@ def lasts(points: Sequence[Point], width: float) -> list[Point]:
     return [bucket[-1] for bucket in _buckets(points, width)]
 
 
+def held(points: Sequence[Point], times: Sequence[float], before: float = 0.0) -> list[Point]:
+    """Give what held at each of these times: the last point's value, `before` while there was none.
+
+    times: ordered. So lines that were read at different times can be stacked, or set side by side.
+    """
+    found: list[Point] = []
+    rest, value = iter(points), before
+    coming = next(rest, None)
+    for time in times:
+        while coming is not None and coming[0] <= time:
+            value, coming = coming[1], next(rest, None)
+        found.append((time, value))
+    return found
+
+
 def _buckets(points: Sequence[Point], width: float) -> list[list[Point]]:
     return [list(bucket) for _, bucket in groupby(points, key=lambda point: point[0] // width)]

@@ -14,7 +14,7 @@ from scripts.load.frame import Frame
 from scripts.load.layout import LETTER, lanes, spread
 from scripts.load.results import Kind, Mark
 from scripts.load.step_charts import steps
-from scripts.load.thinned import extremes, lasts
+from scripts.load.thinned import extremes, held, lasts
 from tests.scripts import replayed
 
 minutes = st.floats(0, 100, allow_nan=False)
@@ -48,6 +48,14 @@ def test_no_peak_is_thinned_away(read: list[tuple[float, float]], width: float) 
 def test_a_count_keeps_where_it_stood_at_last(read: list[tuple[float, float]], width: float) -> None:
     """The last point of all is the last that is kept."""
     assert lasts(read, width)[-1:] == read[-1:]
+
+
+@given(points, st.lists(minutes, max_size=20).map(sorted))
+def test_what_held_is_the_last_that_was_read(read: list[tuple[float, float]], times: list[float]) -> None:
+    """At each of the asked times, and nothing before the first reading."""
+    for (at, value), time in zip(held(read, times), times, strict=True):
+        until = [one for one in read if one[0] <= time]
+        assert (at, value) == (time, until[-1][1] if until else 0.0)
 
 
 labels = st.lists(st.tuples(st.floats(-50, 400), st.sampled_from([16.0, 30.0])), min_size=1, max_size=9)
@@ -144,6 +152,17 @@ def test_messages_without_a_row_are_drawn_as_such() -> None:
         key = (row["worker"], row["minute"])
         highest[key] = highest.get(key, 0) + row["events"]
     assert max(highest.values()) == replayed.supervised().progress[-1].published
+
+
+def test_workers_that_were_read_at_other_minutes_are_stacked_alike() -> None:
+    """Every status of every worker has a value at the same minutes: Vega-Lite would put a 0 where one has none."""
+    late = replayed.threaded()
+    shifted = tuple(replace(row, minute=row.minute + 0.037) for row in late.progress)
+    spec = charts.statuses(replayed.run(replace(late, progress=shifted), replayed.supervised()))
+    minutes: dict[tuple[str, str], list[float]] = {}
+    for row in spec["data"]["values"]:
+        minutes.setdefault((row["worker"], row["status"]), []).append(row["minute"])
+    assert len({tuple(found) for found in minutes.values()}) == 1
 
 
 def test_the_throughput_ends_at_what_was_processed() -> None:
