@@ -50,8 +50,8 @@ def sweep(  # noqa: PLR0913 - what a step is measured with
 ) -> list[Step]:
     """Measure each number of children, one after the other.
 
-    api_s: how long the Memory API takes for each call. size_kb: of a message, in units of 1000 bytes. seconds: how long
-    each step is watched at work, idle_seconds: at rest. Raises NotReached.
+    api_s: how long the Memory API takes for each call. size_kb: of a message, in 1024 bytes. seconds: how long each
+    step is watched at work, idle_seconds: at rest. Raises NotReached.
     """
     found = []
     for count in children:
@@ -75,7 +75,7 @@ def _step(  # noqa: PLR0913, PLR0917 - as above
 ) -> Step:
     name = f"scaling_{children}"
     messages = math.ceil(children * (1 + (seconds + SPARE_S) / api_s))
-    conversations = copies(name, messages, size_bytes=round(size_kb * 1000))
+    conversations = copies(name, messages, size_bytes=round(size_kb * 1024))
     stack.memory_api.reset()
     stack.memory_api.set_mode("delay", seconds=api_s)
     with Ground(stack, name) as ground:
