@@ -229,7 +229,9 @@ class Ground:
             if self._declared:
                 with Publisher(self.broker, "bench"):
                     pass
-            self.database = resources.enter_context(psycopg.connect(url, autocommit=True, application_name=OBSERVER))
+            self.database = resources.enter_context(
+                psycopg.connect(url, autocommit=True, application_name=OBSERVER)
+            )
             self._resources = resources.pop_all()
         return self
 

@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.fixtures.postgres",
     "tests.fixtures.rabbitmq",
     "tests.fixtures.memory_api",
+    "tests.fixtures.stack",
     "tests.fixtures.worker",
     "tests.fixtures.desk",
 ]

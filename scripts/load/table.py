@@ -13,6 +13,19 @@ WIDTH = 100
 LABEL_WIDTH = 30
 WIDEST_CELL = 22
 BAD = "!"
+BRIEF = (
+    ("processed", "processed"),
+    ("unfinished", "unfinished"),
+    ("lost", "lost"),
+    ("scored more than once", "doubled"),
+    ("delivered again", "delivered again"),
+    ("nine of ten", "9 of 10 within, s"),
+    ("PSS at its highest", "memory, MB"),
+    ("killed by the memory limit", "killed"),
+    ("s idle in transaction", "idle in transaction, s"),
+    ("ms a settled message", "CPU a message, ms"),
+)
+"""Rows by their labels, and as columns are called there."""
 
 
 def text(run: Run) -> str:
@@ -46,6 +59,17 @@ def markdown(run: Run) -> str:
             "\n".join([*lines, *(_piped(rungs.cells(step)) for step in run.steps)]),
         ]
     return "\n\n".join(blocks) + "\n"
+
+
+def brief(run: Run) -> str:
+    """Write the few rows that a README has room for, one worker a row. A figure that should not be so is bold."""
+    rows = {row.label: row for group in groups(run) for row in group.rows}
+    heads = ["", *(words for _, words in BRIEF)]
+    lines = [_piped(heads), "|---|" + "---:|" * len(BRIEF)]
+    for number, worker in enumerate(run.workers):
+        cells = [_marked(rows[label].cells[number]) for label, _ in BRIEF]
+        lines.append(_piped([worker.title, *cells]))
+    return "\n".join(lines) + "\n"
 
 
 def headline(run: Run) -> str:

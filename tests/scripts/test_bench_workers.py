@@ -15,21 +15,10 @@ from scripts.bench.figures import Plan
 from scripts.bench.kill import kill
 from scripts.faults.harm import LEAK
 from scripts.measure import MB, ROOT, Ground, Tree, copies, running
-from scripts.servers.memory_api import MemoryApiStandIn
-from scripts.servers.postgres import Postgres
-from scripts.servers.rabbitmq import RabbitMQ
 from scripts.servers.stack import Stack
 from tests.fixtures.eventually import eventually
 
 QUICK = {"BENCH_TIME_SCALE": "0.0001", "dramatiq_worker_timeout": "50"}
-
-
-@pytest.fixture
-def stack(rabbitmq: RabbitMQ, postgres: Postgres, memory_api: MemoryApiStandIn) -> Stack:
-    """The session's servers as the benchmark has them."""
-    stack = Stack()
-    stack.rabbitmq, stack.postgres, stack.memory_api = rabbitmq, postgres, memory_api
-    return stack
 
 
 def contender(name: str) -> Contender:

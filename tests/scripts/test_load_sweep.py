@@ -6,18 +6,7 @@ from scripts.load import sweep as sweep_module
 from scripts.load.results import Step
 from scripts.load.sweep import line, sweep
 from scripts.measure import NotReached
-from scripts.servers.memory_api import MemoryApiStandIn
-from scripts.servers.postgres import Postgres
-from scripts.servers.rabbitmq import RabbitMQ
 from scripts.servers.stack import Stack
-
-
-@pytest.fixture
-def stack(rabbitmq: RabbitMQ, postgres: Postgres, memory_api: MemoryApiStandIn) -> Stack:
-    """Give the session's servers as the load test knows them."""
-    stack = Stack()
-    stack.rabbitmq, stack.postgres, stack.memory_api = rabbitmq, postgres, memory_api
-    return stack
 
 
 def test_each_step_is_measured_at_work_and_at_rest(stack: Stack) -> None:

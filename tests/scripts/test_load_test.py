@@ -1,0 +1,116 @@
+"""The load test itself, small: a replay is run and counted, a worker that ends is started again."""
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from scripts.bench.contenders import CONTENDERS
+from scripts.faults.container import Watch
+from scripts.load import stored
+from scripts.load.kept import Kept
+from scripts.load.replay import Setting
+from scripts.load.scenario import SCENARIOS
+from scripts.load_test import beginning, play, write
+from scripts.measure import MB, NotReached
+from scripts.servers.stack import Stack
+from tests.fixtures.eventually import eventually
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def load_test(*words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "scripts.load_test", *words],
+        cwd=CHECKOUT,
+        env=os.environ | {"COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def test_a_small_replay_counts_every_message(stack: Stack, tmp_path: Path) -> None:
+    """A compressed day: every message has one fate, nothing is lost, and what was read is kept."""
+    scenario = replace(SCENARIOS["steady"], size_kb=30.0, to_minute=10.0)
+    setting = Setting(scenario, scale=0.005, seed=1, children=4, limit_mb=3000)
+    said = io.StringIO()
+    run = play(
+        stack,
+        [CONTENDERS["supervised"]],
+        setting,
+        beginning(setting, "load_test"),
+        Console(file=said, width=100),
+    )
+    [worker] = run.workers
+    figures = worker.figures
+    fates = (figures.processed, figures.failed, figures.skipped, figures.dead_lettered, figures.unfinished)
+    assert figures.published == len(scenario.arrivals(1)) > 100
+    assert sum(fates) == figures.published
+    assert figures.processed > 0
+    assert (figures.lost, figures.doubled, figures.deaths, figures.kills) == (0, 0, 0, 0)
+    assert figures.connections_peak == 4
+    assert figures.latency is not None
+    assert 0 < figures.latency.p50_s <= figures.latency.p90_s <= figures.latency.max_s
+    assert 10 < figures.pss_rest_mb <= figures.pss_peak_mb <= figures.rss_peak_mb
+    minutes = [reading.minute for reading in worker.readings]
+    assert minutes == sorted(minutes)
+    assert worker.progress[-1].published > 0
+    assert "friendship-supervisor" in said.getvalue()
+    files = write(run, tmp_path)
+    assert {file.suffix for file in files} >= {".json", ".md"}
+    assert stored.load((tmp_path / "steady.json").read_bytes()).workers[0].figures == figures
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--workers=thread",), "thread: not among supervised, floor"),
+        (("--children=0",), "'0' is no number above 0"),
+        (("--children=1,2",), "one number only"),
+        (("--scenario=none",), "'none' is not one of 'incident'"),
+        ((f"--compare={Path(__file__)}",), "no JSON"),
+    ],
+)
+def test_wrong_usage_is_refused_before_anything_starts(words: Sequence[str], said: str) -> None:
+    """Status 2, and what is wrong with it."""
+    done = load_test(*words)
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.replace("│", " ").split())
+    assert "starting" not in done.stdout
+
+
+def kept(tmp_path: Path, program: str) -> Kept:
+    return Kept(("-c", program), {}, Watch(10_000 * MB), tmp_path, restart_after_s=0.0, patience_s=5.0)
+
+
+def test_a_worker_that_ends_is_started_again(tmp_path: Path) -> None:
+    """As often as it ends, with its status and its processor time kept."""
+    with kept(tmp_path, "import os, sys, time; time.sleep(0.5); sys.exit(3)") as worker:
+        eventually(lambda: len(worker.ends) >= 2, "it has ended twice")
+    assert {status for _, status in worker.ends} == {3}
+    cpu_s = [sample.cpu_s for sample in worker.samples()]
+    assert cpu_s == sorted(cpu_s)
+
+
+def test_a_killed_worker_ends_as_a_containers(tmp_path: Path) -> None:
+    """SIGKILL of its first process is told as 137."""
+    with kept(tmp_path, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)") as worker:
+        eventually(lambda: bool(worker.ends), "it has ended")
+    assert worker.ends[0][1] == 137
+
+
+def test_who_waits_for_a_worker_learns_of_its_end(tmp_path: Path) -> None:
+    """Rather than to wait until the time is over."""
+    with (
+        kept(tmp_path, "raise SystemExit(1)") as worker,
+        pytest.raises(NotReached, match="ended before: never"),
+    ):
+        worker.until(lambda: False, "never", 60.0)
