@@ -36,7 +36,7 @@ class Limit(Protocol):
         ...
 
     def kills(self) -> int:
-        """Return how many processes died of the limit."""
+        """Return how often the limit killed: a process, or where none can be singled out the whole tree."""
         ...
 
     def peak_bytes(self) -> int:
@@ -63,8 +63,11 @@ class ControlGroup:
         ]
 
     def enforce_on(self, pid: int) -> None:
+        tree = Tree(pid)
         end = monotonic() + ENTER_LIMIT_S  # the shell has been started, and may not have run yet
         while str(pid) not in (self._group.directory / "cgroup.procs").read_text().split():
+            if not tree.alive:
+                return
             if monotonic() > end:
                 raise TimeoutError("the worker never entered its group")
             sleep(0.01)
@@ -77,22 +80,24 @@ class ControlGroup:
 
 
 class Watch:
-    """Where no group can be made: the tree's PSS is read again and again, and above the limit all of it is killed."""
+    """Where no group can be made: a tree's PSS is read again and again, and above the limit all of it is killed."""
 
     name = "watch (PSS)"
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
         self._peak = self._kills = 0
+        self._tree: Tree | None = None
         self._end = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread = threading.Thread(target=self._enforce, daemon=True)
 
     def inside(self, words: Sequence[str]) -> Sequence[str]:
         return words
 
     def enforce_on(self, pid: int) -> None:
-        self._thread = threading.Thread(target=self._enforce, args=(Tree(pid),), daemon=True)
-        self._thread.start()
+        self._tree = Tree(pid)
+        if not self._thread.is_alive():
+            self._thread.start()
 
     def kills(self) -> int:
         return self._kills
@@ -102,18 +107,25 @@ class Watch:
 
     def close(self) -> None:
         self._end.set()
-        if self._thread is not None:
+        if self._thread.is_alive():
             self._thread.join()
 
-    def _enforce(self, tree: Tree) -> None:
+    def look(self) -> None:
+        """Read the tree that was entered last, and kill it if it is above the limit."""
+        tree = self._tree
+        if tree is None:
+            return
+        pss = tree.pss_bytes()
+        self._peak = max(self._peak, pss)
+        if pss > self._limit_bytes:
+            self._kills += 1
+            for process in tree.members():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGKILL)
+
+    def _enforce(self) -> None:
         while not self._end.wait(WATCH_EVERY_S):
-            self._peak = max(self._peak, tree.pss_bytes())
-            if self._peak > self._limit_bytes:
-                for process in tree.members():
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        process.send_signal(signal.SIGKILL)
-                        self._kills += 1
-                return
+            self.look()
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scripts.faults.container import Limit, limited
+from scripts.faults.container import Limit, Watch, limited
 from scripts.faults.runaway import MB
 from tests.fixtures.eventually import eventually
 
@@ -40,6 +40,15 @@ def held(limit: Limit) -> None:
         eventually(lambda: large.poll() == -signal.SIGKILL, "it is killed")
     eventually(lambda: limit.kills() == 1, "it is counted")
     assert limit.peak_bytes() > 60 * MB
+    with start(limit, 30) as next_one:
+        limit.enforce_on(next_one.pid)
+        assert next_one.stdout is not None
+        take(next_one)
+        assert next_one.stdout.readline() == "taken\n"
+        if isinstance(limit, Watch):
+            limit.look()
+        assert limit.kills() == 1, "who comes after a killed one is judged by what it takes itself"
+        next_one.kill()
 
 
 def test_what_passes_the_limit_is_killed_and_counted() -> None:
