@@ -6,7 +6,7 @@ much is published that no child is ever without a message, and it is measured on
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
@@ -91,7 +91,7 @@ def _step(  # noqa: PLR0913, PLR0917 - as above
             tree.until(lambda: ground.processed() >= children, "every child has finished one")
             began = _clocks(tree)
             from_s = _database_s(ground)
-            connections = max(_connections(ground, seconds))
+            most_connections = _most_connections(ground, seconds)
             ended = _clocks(tree)
             to_s = _database_s(ground)
             busy_bytes = statistics.median(tree.pss_bytes() for _ in range(PSS_READINGS))
@@ -111,7 +111,7 @@ def _step(  # noqa: PLR0913, PLR0917 - as above
         cpu_ms_per_message=round((ended.tree_s - began.tree_s) / len(done) * 1000, 2),
         pss_idle_mb=round(idle_bytes / MB, 1),
         pss_busy_mb=round(busy_bytes / MB, 1),
-        connections=connections,
+        connections=most_connections,
     )
 
 
@@ -151,17 +151,22 @@ def _processed_at(ground: Ground, from_s: float, to_s: float) -> list[float]:
     return [float(at) for (at,) in rows]
 
 
-def _connections(ground: Ground, seconds: float) -> Iterator[int]:
-    """Count the worker's sessions on its database, again and again for so many seconds."""
-    end = monotonic() + seconds
+def connections(ground: Ground) -> int:
+    """Count the worker's sessions on its database."""
+    row = ground.database.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name LIKE 'friendship-supervisor%'"
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _most_connections(ground: Ground, seconds: float) -> int:
+    """Count them again and again for so many seconds."""
+    end, most = monotonic() + seconds, 0
     while True:
-        row = ground.database.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-            " AND application_name LIKE 'friendship-supervisor%'"
-        ).fetchone()
-        assert row is not None
-        yield int(row[0])
+        most = max(most, connections(ground))
         left = end - monotonic()
         if left <= 0:
-            return
+            return most
         sleep(min(left, CONNECTIONS_EVERY_S))
