@@ -1,10 +1,11 @@
 """The shared pages on which each child says where it stands: written by the child, read by the supervisor.
 
-One page to a slot, in an anonymous shared mapping made before the first fork. A page holds an index byte and two
-records; a report fills the record that the index does not name and then flips the index, one byte. A child killed
-at any instant thus leaves one whole record, so no event's id ever stands beside another's epoch. There is no lock
-for it to take with it. A reader of a *living* child may lose a race with two quick reports: a checksum in the
-record shows that, and it reads again.
+One page to a slot, in an anonymous shared mapping made before the first fork. A page holds two records; before all
+pages stands the tally, one byte to a slot: how many reports there were, modulo 256, so that its lowest bit names one
+of the two records. A report fills the other one and then counts itself, one byte. A child killed at any instant thus
+leaves one whole record, so no event's id ever stands beside another's epoch. There is no lock for it to take with it.
+The tally also says who has reported since it was last looked at, and no page needs to be touched for that. A reader of
+a *living* child may lose a race with two quick reports: a checksum in the record shows that, and it reads again.
 
 The page outlives the child: what was in hand is read after the death. Counters live in the record too, are carried
 from one generation to the next, and so never disagree with it.
@@ -20,7 +21,6 @@ from supervisor.lifecycle import Phase
 from supervisor.reading import SlotView
 
 PAGE_BYTES = 4096
-FIRST_RECORD = 64
 SPARE_SLOTS = 32
 """Slots beyond the children at start, for those that TTIN adds: the mapping cannot grow after the first fork."""
 
@@ -39,7 +39,7 @@ CHECKSUM = struct.Struct("<I")
 SEQUENCE = struct.Struct("<Q")
 IN_HAND, NAMED, CLAIMED = 1, 2, 4
 
-RECORD_BYTES = (PAGE_BYTES - FIRST_RECORD) // 2
+RECORD_BYTES = PAGE_BYTES // 2
 MOST_COUNTERS = (RECORD_BYTES - FIELDS.size - CHECKSUM.size) // 8
 READ_TRIES = 5
 
@@ -64,7 +64,9 @@ class Board:
         self.capacity = capacity
         self.outcomes = tuple(outcomes)
         self._counters = struct.Struct(f"<{len(outcomes)}Q")
-        self._pages = mmap.mmap(-1, capacity * PAGE_BYTES)
+        self._tally_bytes = -(-capacity // PAGE_BYTES) * PAGE_BYTES
+        self._pages = mmap.mmap(-1, self._tally_bytes + capacity * PAGE_BYTES)
+        self._tally = bytes(capacity)
         self._read: dict[int, tuple[int, Record]] = {}
         blank = Record(SlotView(0, Phase.STOPPING, 0.0, 0.0), (0,) * len(outcomes))
         for slot in range(capacity):
@@ -77,14 +79,22 @@ class Board:
 
     def write(self, slot: int, record: Record) -> None:
         """Replace the record. Only one process may write to a slot at a time: its child, or the parent without one."""
-        page = slot * PAGE_BYTES
-        current = self._pages[page]
-        sequence = SEQUENCE.unpack_from(self._pages, _offset(page, current))[0] + 1
+        count = self._pages[slot]
+        sequence = SEQUENCE.unpack_from(self._pages, self._offset(slot, count))[0] + 1
         body = _pack(record.view, sequence) + self._counters.pack(*record.counters)
-        other = 1 - current
-        start = _offset(page, other)
+        start = self._offset(slot, count + 1)
         self._pages[start : start + len(body) + CHECKSUM.size] = body + CHECKSUM.pack(zlib.crc32(body))
-        self._pages[page] = other
+        self._pages[slot] = (count + 1) % 256
+
+    def reported(self) -> frozenset[int]:
+        """Return the slots whose record has changed since this was last asked.
+
+        By the tally: 256 reports between two looks (they take 3 ms) look like none, so ask a page itself now and then.
+        """
+        before, self._tally = self._tally, self._pages[: self.capacity]
+        if before == self._tally:
+            return frozenset()
+        return frozenset(slot for slot in range(self.capacity) if before[slot] != self._tally[slot])
 
     def view(self, slot: int) -> SlotView:
         """Return what the child last said."""
@@ -92,11 +102,10 @@ class Board:
 
     def record(self, slot: int) -> Record:
         """Return the record; while a busy writer wins every race, the one read before."""
-        page = slot * PAGE_BYTES
         size = FIELDS.size + self._counters.size
         known = self._read.get(slot)
         for _ in range(READ_TRIES):
-            start = _offset(page, self._pages[page])
+            start = self._offset(slot, self._pages[slot])
             sequence = SEQUENCE.unpack_from(self._pages, start)[0]
             if known is not None and known[0] == sequence:
                 return known[1]
@@ -119,9 +128,8 @@ class Board:
         """Give the pages back."""
         self._pages.close()
 
-
-def _offset(page: int, index: int) -> int:
-    return page + FIRST_RECORD + index * RECORD_BYTES
+    def _offset(self, slot: int, count: int) -> int:
+        return self._tally_bytes + slot * PAGE_BYTES + (count & 1) * RECORD_BYTES
 
 
 def _pack(view: SlotView, sequence: int) -> bytes:

@@ -51,6 +51,9 @@ from supervisor.watched import Watched
 
 log = logging.getLogger("friendship.supervisor")
 
+PAGES_EVERY_S = 1.0
+"""How often each child's page is read, whether the board says that it has reported or not."""
+
 WHOLE_EVERY_S = 1.0
 """How often the container's memory is read, where it has a limit."""
 
@@ -82,6 +85,7 @@ class Loop:
         self.roster.retry_at = self.now + settings.retry_every_s
         self.readings: dict[int, Reading] = {}
         self.sample_at = self.now
+        self.pages_at = self.now
         self.watched: dict[int, Watched] = {}
         self.selector = selectors.DefaultSelector()
         self.selector.register(signals.fd, selectors.EVENT_READ)
@@ -284,7 +288,10 @@ class Loop:
         self._tell(events.AccountDelayed(len(self.roster.accounts.waiting), round(pause, 3)))
 
     def _look(self) -> float:
-        """Read every board page, and the memory of who is due; return when somebody will be next."""
+        """Read the page of who has reported, and the memory of who is due; return when somebody will be next."""
+        reported = self.board.reported()
+        if self.now >= self.pages_at:
+            reported, self.pages_at = frozenset(range(self.board.capacity)), self.now + PAGES_EVERY_S
         dues = {child.pid: self.watched[child.pid].due for child in self.roster.children() if _grows(child)}
         chosen = sampling.chosen(dues, self.now)
         for child in self.roster.children():
@@ -296,7 +303,7 @@ class Loop:
                 rss_bytes, read_at = watched.resident.read(self.now), self.now
                 pause_s = budget.pause_s(rss_bytes, self.settings)
                 dues[child.pid] = watched.due = Due(self.now + pause_s, pause_s)
-            view = self.board.view(child.page)
+            view = self.board.view(child.page) if last is None or child.page in reported else last.view
             if last is None or view is not last.view or read_at != last.read_at:
                 self.readings[child.page] = Reading(view, rss_bytes, read_at)
         self._tell(*self.roster.observe(self.readings, self.now, self.settings.rss_budget_bytes))

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor import board as board_module
 from supervisor.board import CLAIMED_BY_BYTES, MOST_COUNTERS, NOTE_BYTES, PAGE_BYTES, Board, Record
 from supervisor.lifecycle import Phase
 from supervisor.reading import SlotView
@@ -77,10 +76,9 @@ def test_a_new_generation_keeps_the_counters_and_nothing_else(board: Board) -> N
 
 @pytest.mark.parametrize("written", [0, 1, 7, 100, 1500, 1900])
 def test_a_write_cut_short_leaves_the_record_before(board: Board, written: int) -> None:
-    """Killed after any number of bytes, before the index flips: the old record stands, whole."""
+    """Killed after any number of bytes, before it counts: the old record stands, whole."""
     board.write(0, Record(FULL, (1, 1)))
-    index = board._pages[0]
-    start = board_module._offset(0, 1 - index)
+    start = board._offset(0, board._pages[0] + 1)
     board._pages[start : start + written] = b"\xee" * written
     board._read.clear()
     assert board.record(0) == Record(FULL, (1, 1))
@@ -90,9 +88,31 @@ def test_a_reader_that_loses_the_race_reads_again_or_keeps_what_it_had(board: Bo
     """A record that does not match its checksum is half of another one."""
     board.write(0, Record(FULL, (1, 1)))
     before = board.record(0)
-    start = board_module._offset(0, board._pages[0])
+    start = board._offset(0, board._pages[0])
     board._pages[start : start + 8] = (99).to_bytes(8, "little")
     assert board.record(0) == before
+
+
+def test_the_board_says_who_has_reported(board: Board) -> None:
+    """Since it was last asked, however often; a count that begins anew is read as well as any."""
+    assert board.reported() == {0, 1, 2}, "all are new to it"
+    assert board.reported() == set()
+    for times in (1, 2, 255, 257):
+        for number in range(times):
+            board.write(1, Record(replace(FULL, messages=number), (0, 0)))
+        assert board.reported() == {1}
+        assert board.view(1).messages == times - 1
+    assert board.reported() == set()
+    board.open(2, 8, 100.0)
+    assert board.reported() == {2}
+
+
+def test_more_slots_than_one_page_counts_for_are_apart() -> None:
+    """The tally grows by whole pages."""
+    with closing(Board(PAGE_BYTES + 1, [])) as large:
+        large.write(PAGE_BYTES, Record(FULL, ()))
+        assert large.view(PAGE_BYTES) == FULL
+        assert large.view(0).phase is Phase.STOPPING
 
 
 def test_a_page_holds_two_records_and_no_more_counters_than_fit() -> None:
@@ -101,6 +121,6 @@ def test_a_page_holds_two_records_and_no_more_counters_than_fit() -> None:
         full.write(0, Record(FULL, tuple(range(MOST_COUNTERS))))
         full.write(0, Record(FULL, tuple(range(MOST_COUNTERS))))
         assert full.record(0).counters == tuple(range(MOST_COUNTERS))
-        assert len(full._pages) == PAGE_BYTES
+        assert len(full._pages) == 2 * PAGE_BYTES, "the tally and one page"
     with pytest.raises(ValueError, match="at most"):
         Board(1, [str(i) for i in range(MOST_COUNTERS + 1)])

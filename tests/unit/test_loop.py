@@ -19,6 +19,7 @@ from supervisor.events import Cause, Death
 from supervisor.limits import MB
 from supervisor.loop import Loop
 from supervisor.programs import ChildRuntime
+from supervisor.reading import SlotView
 from supervisor.signals import Signals
 from tests.fixtures.eventually import eventually
 from tests.unit.limits import SETTINGS
@@ -159,6 +160,32 @@ def test_who_lives_is_not_asked_whether_it_has_ended(loop: Loop, monkeypatch: py
     loop._reap()
     assert len(asked) == 1
     assert [child.pid for child in loop.roster.children()] == [first]
+
+
+def test_only_the_pages_of_who_has_reported_are_read_and_all_of_them_once_a_second(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the board does not tell of in time is seen a second later."""
+    fork_both(loop)
+    eventually(lambda: all(loop.board.view(page).past_boot for page in (0, 1)), "both are ready")
+    loop.now += 1.0
+    loop._look()
+    read: list[int] = []
+    view = loop.board.view
+
+    def look_up(page: int) -> SlotView:
+        read.append(page)
+        return view(page)
+
+    monkeypatch.setattr(loop.board, "view", look_up)
+    loop._look()
+    assert read == []
+    loop.board.write(1, replace(loop.board.record(1), counters=(7,)))
+    loop._look()
+    assert read == [1]
+    loop.now += 1.0
+    loop._look()
+    assert read == [1, 0, 1]
 
 
 class Scale:
