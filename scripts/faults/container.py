@@ -17,6 +17,7 @@ from supervisor.container import Group
 MEMORY = Path("/sys/fs/cgroup/memory")
 WATCH_EVERY_S = 0.2
 ENTER_LIMIT_S = 5.0
+REMOVE_LIMIT_S = 5.0
 
 
 class Limit(Protocol):
@@ -140,6 +141,22 @@ def limited(limit_bytes: int, parent: Path = MEMORY) -> Iterator[Limit]:
         return
     try:
         (directory / "memory.limit_in_bytes").write_text(str(limit_bytes))
+        with contextlib.suppress(OSError):  # where the kernel counts swap, there is none to flee to
+            (directory / "memory.memsw.limit_in_bytes").write_text(str(limit_bytes))
         yield ControlGroup(directory)
     finally:
-        directory.rmdir()
+        _remove(directory)
+
+
+def _remove(directory: Path) -> None:
+    """Remove a group. A process that was just killed may be counted in it for a moment."""
+    end = monotonic() + REMOVE_LIMIT_S
+    while True:
+        try:
+            directory.rmdir()
+        except OSError:
+            if monotonic() > end:
+                raise
+            sleep(0.02)
+        else:
+            return

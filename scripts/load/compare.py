@@ -12,7 +12,7 @@ from scripts.load.results import Figures, Run, Step
 from scripts.load.words import number
 
 YARDSTICK = "floor"
-SAME = ("scenario", "from_minute", "to_minute", "time_scale", "children", "message_kb", "limit_mb")
+SAME = ("scenario", "seed", "from_minute", "to_minute", "time_scale", "children", "message_kb", "limit_mb")
 
 
 class NotComparable(ValueError):

@@ -23,9 +23,10 @@ LOOK_AGAIN_S, LOOK_EVERY_S = 2.0, 0.1
 HEAD_BYTES = 4096
 """An envelope is shorter: the conversation's id stands before its log."""
 
+DONE = frozenset({"PROCESSED", "SKIPPED"})
 ROWS = """
-SELECT e.conversation_id, e.status, e.parked_log IS NOT NULL, extract(epoch FROM e.processed_at)::float,
-       coalesce(s.friendship_score, 0)
+SELECT e.conversation_id, e.status, num_nonnulls(e.parked_log, e.conversation_log, e.conversation_log_url) > 0,
+       extract(epoch FROM e.processed_at)::float, coalesce(s.friendship_score, 0)
   FROM conversation_events AS e LEFT JOIN friendship_status AS s USING (user_id)
 """
 
@@ -41,10 +42,13 @@ class Fate(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An event's row and its user's score. processed_at: seconds since 1970."""
+    """An event's row and its user's score. keeps_log: so it can be tried again without its message.
+
+    processed_at: seconds since 1970.
+    """
 
     status: str
-    parked: bool
+    keeps_log: bool
     processed_at: float | None
     score: float
 
@@ -58,15 +62,15 @@ class Ledger:
     dead: frozenset[str]
 
     def fate(self, name: str) -> Fate:
-        """Say what became of a message; its row counts before its copies."""
+        """Say what became of a message. A row that has settled it, or keeps its log, counts before its copies."""
         row = self.rows.get(name)
-        if row is not None and row.status in {"PROCESSED", "FAILED", "SKIPPED"}:
+        if row is not None and (row.status in DONE or (row.status == "FAILED" and row.keeps_log)):
             return Fate[row.status]
         if name in self.waiting:
             return Fate.UNFINISHED
         if name in self.dead:
             return Fate.DEAD_LETTERED
-        return Fate.UNFINISHED if row is not None and row.parked else Fate.LOST
+        return Fate.UNFINISHED if row is not None and row.keeps_log else Fate.LOST
 
     def fates(self, published: Mapping[str, float]) -> Counter[Fate]:
         return Counter(self.fate(name) for name in published)
@@ -87,9 +91,10 @@ class Ledger:
         p50, p90, p99 = (round(percentile(found, share), 1) for share in (0.5, 0.9, 0.99))
         return Latency(p50, p90, p99, round(max(found), 1))
 
-    def processed_after(self, at: float) -> int:
-        """Count what became PROCESSED after a time, in seconds since 1970."""
-        return sum(1 for row in self.rows.values() if row.processed_at is not None and row.processed_at > at)
+    def processed_between(self, start: float, end: float) -> int:
+        """Count what became PROCESSED after the one time and not after the other, in seconds since 1970."""
+        times = [row.processed_at for row in self.rows.values() if row.status == "PROCESSED"]
+        return sum(1 for at in times if at is not None and start < at <= end)
 
 
 def read(ground: Ground, published: Mapping[str, float]) -> Ledger:

@@ -14,6 +14,7 @@ from pika.exceptions import AMQPError
 from scripts.bench.contenders import Contender
 from scripts.conversations import Conversation, make
 from scripts.load.background import Background
+from scripts.load.broker import patient
 from scripts.load.clock import Clock
 from scripts.load.scenario import Scenario, conversation_name
 from scripts.measure import OBSERVER, Ground
@@ -112,9 +113,7 @@ class Line:
 
     def _open(self) -> tuple[pika.adapters.blocking_connection.BlockingChannel, psycopg.Connection]:
         if self._channel is None or self._database is None:
-            parameters = pika.URLParameters(self._ground.broker.url)
-            parameters.heartbeat = 0  # nobody pumps it between two messages
-            connection = pika.BlockingConnection(parameters)
+            connection = patient(self._ground.broker.url)
             self._resources.callback(connection.close)
             self._database = self._resources.enter_context(
                 psycopg.connect(

@@ -11,6 +11,7 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from scripts.faults.container import Limit
 from scripts.load.background import Background
+from scripts.load.broker import patient
 from scripts.load.clock import Clock
 from scripts.load.results import Kind, Mark, Progress
 from scripts.measure import OBSERVER, Ground
@@ -60,24 +61,26 @@ class Probe(Background):
         self._broker: pika.BlockingConnection | None = None
         self.published = 0
         self.sessions = Sessions()
+        self.api_waited_s = 0.0
+        """On the clock, summed over calls."""
         self.progress: list[Progress] = []
         self.marks: list[Mark] = []
 
     def __exit__(self, *_: object) -> None:
         super().__exit__()
-        for connection in (self._database, self._broker):
-            with contextlib.suppress(Exception):
-                if connection is not None:
-                    connection.close()
+        self._hang_up()
 
     def work(self) -> None:
         looks, kills, last = 0, 0, monotonic()
+        told = last
         while not self.over.wait(LOOK_EVERY_S):
             now = monotonic()
             with self._lasting():
                 self._look_at_sessions(now - last)
                 if looks % TELL_EVERY == 0:
                     self.progress.append(self._everything(now))
+                    self.api_waited_s += self.progress[-1].api_in_flight * (now - told)
+                    told = now
             looks, last = looks + 1, now
             if (found := self._limit.kills()) > kills:
                 self.marks.append(Mark(self._clock.minute(now), Kind.KILL, "killed at the memory limit"))
@@ -89,7 +92,14 @@ class Probe(Background):
         try:
             yield
         except (psycopg.OperationalError, AMQPError, OSError):
-            self._database = self._broker = None
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        for connection in (self._database, self._broker):
+            with contextlib.suppress(Exception):  # what is broken already need not be closed well
+                if connection is not None:
+                    connection.close()
+        self._database = self._broker = None
 
     def _look_at_sessions(self, passed_s: float) -> None:
         if self._database is None:
@@ -118,9 +128,7 @@ class Probe(Background):
 
     def _queued(self) -> int:
         if self._broker is None:
-            parameters = pika.URLParameters(self._ground.broker.url)
-            parameters.heartbeat = 0
-            self._broker = pika.BlockingConnection(parameters)
+            self._broker = patient(self._ground.broker.url)
         try:
             with contextlib.closing(self._broker.channel()) as channel:
                 return int(

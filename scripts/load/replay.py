@@ -105,7 +105,8 @@ def _replay(  # noqa: PLR0913, PLR0917 - the parts of one run
                         one.check()
                     probe.published = len(post.published)
                     show(_glimpse(clock, kept, director, probe))
-            ended_at, ends, samples = time(), list(kept.ends), kept.samples()
+            ended_at = time() - (monotonic() - clock.at(scenario.to_minute))
+            ends, samples = list(kept.ends), kept.samples()
         # Before the ledger is read: what is taken out of a queue there counts as delivered too
         redelivered, calls = redeliveries.total(), stack.memory_api.calls().total
         seen = Seen(
@@ -117,6 +118,7 @@ def _replay(  # noqa: PLR0913, PLR0917 - the parts of one run
             sessions=probe.sessions,
             redelivered=redelivered,
             api_calls=calls,
+            api_waited_s=probe.api_waited_s,
             deaths=len(ends),
             kills=limit.kills(),
             ended_at=ended_at,

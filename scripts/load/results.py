@@ -70,11 +70,12 @@ class Figures:
     """One worker's run in numbers.
 
     published = processed + failed + skipped + dead_lettered + unfinished + lost.
-    failed: FAILED with a way back. unfinished: still in the queue, or its row waits to be tried. lost: neither queue
-    nor row has it any more. doubled: conversations whose score was added more than once. processed_per_minute: over the
-    whole scenario; processed_at_the_end: in its last quarter. redelivered: deliveries that the broker called second
-    ones. api_calls: calls of the Memory API. cpu_s_per_message: per settled message, on the clock. pss_rest_mb: before
-    the first message. idle_in_transaction_s: summed over sessions, in the scenario's seconds; longest_idle_s: of one.
+    failed: FAILED, and its row keeps the log. unfinished: still in a queue, or its row waits to be tried. lost: neither
+    queue nor row has it any more. doubled: conversations whose score was added more than once. processed_per_minute:
+    over the whole scenario; processed_at_the_end: in its last quarter. redelivered: deliveries that the broker called
+    second ones. api_calls: calls of the Memory API; api_waited_s: how long all of them together were waited for, in the
+    scenario's seconds. cpu_s_per_message: per settled message, on the clock. pss_rest_mb: before the first message.
+    idle_in_transaction_s: summed over sessions, in the scenario's seconds; longest_idle_in_transaction_s: of one.
     deaths: how often the worker as a whole ended; kills: processes that the memory limit killed.
     """
 
@@ -91,6 +92,7 @@ class Figures:
     latency: Latency | None
     redelivered: int
     api_calls: int
+    api_waited_s: float
     cpu_s_per_message: float | None
     pss_rest_mb: float
     pss_peak_mb: float

@@ -42,7 +42,12 @@ class Sampler:
         self._words = [sys.executable, "-m", "scripts.load.sampler", str(pid), str(file)]
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(self._words, cwd=ROOT, stdin=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            self._words,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # ^C is for its starter
+        )
         return self
 
     def __exit__(

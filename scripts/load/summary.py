@@ -17,7 +17,8 @@ LAST_PART = 0.75
 class Seen:
     """One worker's run, as it was read. published: seconds since 1970 by id; changes: what each must score.
 
-    rest: samples before the first message. ended_at: seconds since 1970, as the scenario ended.
+    rest: samples before the first message. api_waited_s: on the clock. ended_at: seconds since 1970, at the scenario's
+    last minute; what is processed later, while the worker is asked to stop, has its fate but counts for no rate.
     """
 
     ledger: Ledger
@@ -28,6 +29,7 @@ class Seen:
     sessions: Sessions
     redelivered: int
     api_calls: int
+    api_waited_s: float
     deaths: int
     kills: int
     ended_at: float
@@ -49,11 +51,12 @@ def summarise(seen: Seen, clock: Clock, to_minute: float) -> Figures:
         unfinished=fates[Fate.UNFINISHED],
         lost=fates[Fate.LOST],
         doubled=seen.ledger.doubled(seen.changes),
-        processed_per_minute=round(fates[Fate.PROCESSED] / minutes, 2),
-        processed_at_the_end=seen.ledger.processed_after(seen.ended_at - last_s),
+        processed_per_minute=round(seen.ledger.processed_between(0, seen.ended_at) / minutes, 2),
+        processed_at_the_end=seen.ledger.processed_between(seen.ended_at - last_s, seen.ended_at),
         latency=seen.ledger.latency(seen.published, clock.scale),
         redelivered=seen.redelivered,
         api_calls=seen.api_calls,
+        api_waited_s=round(clock.seconds(seen.api_waited_s), 1),
         cpu_s_per_message=round(cpu_s / settled, 4) if settled else None,
         pss_rest_mb=round(seen.rest[-1].pss_bytes / MB, 1),
         pss_peak_mb=round(max(one.pss_bytes for one in seen.samples) / MB, 1),

@@ -14,12 +14,14 @@ LABEL_WIDTH = 30
 WIDEST_CELL = 22
 BAD = "!"
 BRIEF = (
+    ("published", "published"),
     ("processed", "processed"),
+    ("failed, to be tried again", "failed, to be tried again"),
     ("unfinished", "unfinished"),
     ("lost", "lost"),
     ("scored more than once", "doubled"),
     ("delivered again", "delivered again"),
-    ("nine of ten", "9 of 10 within, s"),
+    ("nine of ten", "9 of 10 processed within, s"),
     ("PSS at its highest", "memory, MB"),
     ("killed by the memory limit", "killed"),
     ("s idle in transaction", "idle in transaction, s"),

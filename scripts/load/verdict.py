@@ -7,7 +7,7 @@
 
 from collections.abc import Iterator
 
-from scripts.load.promises import LONGEST_TRANSACTION_S
+from scripts.load.promises import held_open
 from scripts.load.results import Figures, Run, WorkerResult
 from scripts.load.words import counted, number, times
 
@@ -37,13 +37,8 @@ def _faults(run: Run, worker: WorkerResult) -> Iterator[str]:
         yield f"{counted(found.doubled, 'score', 'scores')} added more than once"
     if found.unfinished and _stood_still(run, worker):
         yield "nothing settled in the last quarter"
-    if left_open(run, found):
+    if held_open(found, run.time_scale):
         yield f"transactions idle for up to {number(found.longest_idle_in_transaction_s)} s"
-
-
-def left_open(run: Run, found: Figures) -> bool:
-    """Tell whether a transaction was idle for longer than a busy machine explains."""
-    return found.longest_idle_in_transaction_s * run.time_scale > LONGEST_TRANSACTION_S
 
 
 def _stood_still(run: Run, worker: WorkerResult) -> bool:

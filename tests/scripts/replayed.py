@@ -48,6 +48,7 @@ def figures(**other: object) -> Figures:
         "latency": Latency(19.4, 41.0, 58.2, 61.7),
         "redelivered": 0,
         "api_calls": 690,
+        "api_waited_s": 14_000.0,
         "cpu_s_per_message": 0.0312,
         "pss_rest_mb": 92.1,
         "pss_peak_mb": 138.6,

@@ -1,5 +1,7 @@
 """What became of every message: each has exactly one fate, and none is called lost that is anywhere."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,8 +19,10 @@ from scripts.measure import MB
 NOBODY = frozenset[str]()
 
 
-def row(status: str, *, parked: bool = False, processed_at: float | None = None, score: float = 0.0) -> Row:
-    return Row(status, parked, processed_at, score)
+def row(
+    status: str, *, keeps_log: bool = False, processed_at: float | None = None, score: float = 0.0
+) -> Row:
+    return Row(status, keeps_log, processed_at, score)
 
 
 @pytest.mark.parametrize(
@@ -26,10 +30,13 @@ def row(status: str, *, parked: bool = False, processed_at: float | None = None,
     [
         (row("PROCESSED"), NOBODY, NOBODY, Fate.PROCESSED),
         (row("PROCESSED"), frozenset({"a"}), NOBODY, Fate.PROCESSED),
-        (row("FAILED", parked=True), NOBODY, frozenset({"a"}), Fate.FAILED),
+        (row("FAILED", keeps_log=True), NOBODY, frozenset({"a"}), Fate.FAILED),
+        (row("FAILED"), frozenset({"a"}), NOBODY, Fate.UNFINISHED),
+        (row("FAILED"), NOBODY, frozenset({"a"}), Fate.DEAD_LETTERED),
+        (row("FAILED"), NOBODY, NOBODY, Fate.LOST),
         (row("SKIPPED"), NOBODY, NOBODY, Fate.SKIPPED),
         (row("PENDING"), frozenset({"a"}), NOBODY, Fate.UNFINISHED),
-        (row("PENDING", parked=True), NOBODY, NOBODY, Fate.UNFINISHED),
+        (row("PENDING", keeps_log=True), NOBODY, NOBODY, Fate.UNFINISHED),
         (row("PROCESSING"), NOBODY, frozenset({"a"}), Fate.DEAD_LETTERED),
         (row("PROCESSING"), NOBODY, NOBODY, Fate.LOST),
         (None, frozenset({"a"}), NOBODY, Fate.UNFINISHED),
@@ -87,6 +94,7 @@ def seen(ledger: Ledger, *, deaths: int = 0) -> Seen:
         sessions=Sessions(connections_peak=8, idle_s=0.5, longest_s=0.1),
         redelivered=1,
         api_calls=4,
+        api_waited_s=2.0,
         deaths=deaths,
         kills=0,
         ended_at=1100.0,
@@ -99,7 +107,7 @@ def test_the_figures_are_the_scenarios() -> None:
         {
             "a": row("PROCESSED", processed_at=1002.0, score=5.0),
             "b": row("PROCESSED", processed_at=1090.0, score=5.0),
-            "c": row("FAILED", parked=True),
+            "c": row("FAILED", keeps_log=True),
         },
         NOBODY,
         NOBODY,
@@ -122,6 +130,31 @@ def test_only_a_broken_promise_is_named() -> None:
     assert broken(WorkerResult("supervised", "ours", None, good), 0.05) == []
     assert broken(WorkerResult("supervised", "ours", None, bad), 0.05) == ["the supervisor ended 1 times"]
     assert broken(WorkerResult("threaded", "old", None, bad), 0.05) == []
+
+
+@pytest.mark.parametrize(
+    ("longest_s", "all_s", "waited_s", "held"),
+    [
+        (0.0, 0.0, 1000.0, False),
+        (19.0, 10_000.0, 11_000.0, True),  # none for a second on the clock, but through every call
+        (1.0, 40.0, 10_000.0, False),  # a busy machine stopped its process now and then
+        (1.0, 15.0, 20.0, False),  # hardly anything: less than a second on the clock in all
+        (25.0, 25.0, 10_000.0, True),  # once, and over a second on the clock
+    ],
+)
+def test_a_transaction_that_is_held_open_is_seen(
+    longest_s: float, all_s: float, waited_s: float, held: bool
+) -> None:
+    """Whatever the time scale makes of a call; here 0.05. All in the scenario's seconds."""
+    ledger = Ledger({"a": row("PROCESSED", processed_at=1002.0, score=5.0)}, frozenset({"b", "c"}), NOBODY)
+    figures = replace(
+        summarise(seen(ledger), Clock(0.0, 0.0, 0.05), 10.0),
+        longest_idle_in_transaction_s=longest_s,
+        idle_in_transaction_s=all_s,
+        api_waited_s=waited_s,
+    )
+    said = broken(WorkerResult("supervised", "ours", None, figures), 0.05)
+    assert bool(said) == held
 
 
 @given(st.lists(st.floats(0, 4000), max_size=300))

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from rich.console import Console
 
 from scripts.bench.contenders import CONTENDERS
-from scripts.faults.container import Watch
+from scripts.faults.container import MEMORY, Watch
 from scripts.load import stored
 from scripts.load.kept import Kept
 from scripts.load.replay import Setting
@@ -42,13 +43,14 @@ def test_a_small_replay_counts_every_message(stack: Stack, tmp_path: Path) -> No
     scenario = replace(SCENARIOS["steady"], size_kb=30.0, to_minute=10.0)
     setting = Setting(scenario, scale=0.005, seed=1, children=4, limit_mb=3000)
     said = io.StringIO()
-    run = play(
+    run, missed = play(
         stack,
         [CONTENDERS["supervised"]],
         setting,
         beginning(setting, "load_test"),
         Console(file=said, width=100),
     )
+    assert missed == []
     [worker] = run.workers
     figures = worker.figures
     fates = (figures.processed, figures.failed, figures.skipped, figures.dead_lettered, figures.unfinished)
@@ -67,6 +69,39 @@ def test_a_small_replay_counts_every_message(stack: Stack, tmp_path: Path) -> No
     files = write(run, tmp_path)
     assert {file.suffix for file in files} >= {".json", ".md"}
     assert stored.load((tmp_path / "steady.json").read_bytes()).workers[0].figures == figures
+
+
+@pytest.mark.usefixtures("rabbitmq", "postgres")  # only so that it is skipped where these are not installed
+def test_nothing_is_left_when_it_is_told_to_stop(tmp_path: Path) -> None:
+    """SIGTERM in the middle of a replay, as a cancelled job gets it: no process of it is left, nor its memory group."""
+    words = (
+        "--scenario=steady",
+        "--size-kb=1",
+        "--workers=supervised",
+        "--children=2",
+        f"--output={tmp_path}",
+    )
+    groups = set(MEMORY.glob("friendship-*"))
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "scripts.load_test", *words],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "PROCESSED 0" in line:
+                break
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert len(family) > 5  # servers, their keepers, the supervisor, its children, the sampler
+        process.terminate()
+        rest = process.stdout.read()
+    assert process.returncode == 130, rest
+    assert "Traceback" not in rest
+    _, left = psutil.wait_procs(family, timeout=30)
+    assert left == []
+    assert set(MEMORY.glob("friendship-*")) <= groups
 
 
 @pytest.mark.parametrize(
