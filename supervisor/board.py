@@ -68,6 +68,7 @@ class Board:
         self._pages = mmap.mmap(-1, self._tally_bytes + capacity * PAGE_BYTES)
         self._tally = bytes(capacity)
         self._read: dict[int, tuple[int, Record]] = {}
+        self._lost: set[int] = set()
         blank = Record(SlotView(0, Phase.STOPPING, 0.0, 0.0), (0,) * len(outcomes))
         for slot in range(capacity):
             self.write(slot, blank)
@@ -87,21 +88,24 @@ class Board:
         self._pages[slot] = (count + 1) % 256
 
     def reported(self) -> frozenset[int]:
-        """Return the slots whose record has changed since this was last asked.
+        """Return the slots whose record has changed since this was last asked, or whose reader lost every race.
 
         By the tally: 256 reports between two looks (they take 3 ms) look like none, so ask a page itself now and then.
         """
         before, self._tally = self._tally, self._pages[: self.capacity]
-        if before == self._tally:
+        if before == self._tally and not self._lost:
             return frozenset()
-        return frozenset(slot for slot in range(self.capacity) if before[slot] != self._tally[slot])
+        lost, self._lost = self._lost, set()
+        return frozenset(lost).union(
+            slot for slot in range(self.capacity) if before[slot] != self._tally[slot]
+        )
 
     def view(self, slot: int) -> SlotView:
         """Return what the child last said."""
         return self.record(slot).view
 
     def record(self, slot: int) -> Record:
-        """Return the record; while a busy writer wins every race, the one read before."""
+        """Return the record; while a busy writer wins every race, the one before, and the slot counts as reported."""
         size = FIELDS.size + self._counters.size
         known = self._read.get(slot)
         for _ in range(READ_TRIES):
@@ -117,6 +121,8 @@ class Board:
                 return record
         if known is None:
             raise RuntimeError(f"page {slot} holds no record")
+        # The tally was looked at before: a writer that falls silent now would not be named again
+        self._lost.add(slot)
         return known[1]
 
     def totals(self) -> dict[str, int]:

@@ -14,7 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Self, assert_never
@@ -288,26 +288,48 @@ class Loop:
         self._tell(events.AccountDelayed(len(self.roster.accounts.waiting), round(pause, 3)))
 
     def _look(self) -> float:
-        """Read the page of who has reported, and the memory of who is due; return when somebody will be next."""
-        reported = self.board.reported()
-        if self.now >= self.pages_at:
-            reported, self.pages_at = frozenset(range(self.board.capacity)), self.now + PAGES_EVERY_S
-        dues = {child.pid: self.watched[child.pid].due for child in self.roster.children() if _grows(child)}
+        """Read the memory of who is due, and the page of who has reported; return when somebody will be next.
+
+        What a child says is asked for last: it is then no older than its stop, nor than its weight.
+        """
+        children = list(self.roster.children())
+        dues = {child.pid: self.watched[child.pid].due for child in children if _grows(child)}
         chosen = sampling.chosen(dues, self.now)
-        for child in self.roster.children():
-            watched, last = self.watched[child.pid], self.readings.get(child.page)
+        weights: dict[int, int | None] = {}
+        for child in children:
+            watched = self.watched[child.pid]
             if child.state is State.FREEZING and not child.stopped and process.stands_still(watched.pidfd):
                 self.roster.stopped(child.page)
-            rss_bytes, read_at = (last.rss_bytes, last.read_at) if last else (None, 0.0)
             if child.pid in chosen and watched.resident is not None:
-                rss_bytes, read_at = watched.resident.read(self.now), self.now
+                weights[child.page] = rss_bytes = watched.resident.read(self.now)
                 pause_s = budget.pause_s(rss_bytes, self.settings)
                 dues[child.pid] = watched.due = Due(self.now + pause_s, pause_s)
-            view = self.board.view(child.page) if last is None or child.page in reported else last.view
-            if last is None or view is not last.view or read_at != last.read_at:
-                self.readings[child.page] = Reading(view, rss_bytes, read_at)
+        reported = self._reported()
+        for child in children:
+            self._note(child.page, weights, reported)
         self._tell(*self.roster.observe(self.readings, self.now, self.settings.rss_budget_bytes))
         return min((due.at for due in dues.values()), default=math.inf)
+
+    def _reported(self) -> frozenset[int]:
+        """Return the pages to read now: those the board names, and all of them once in PAGES_EVERY_S."""
+        reported = self.board.reported()
+        if self.now < self.pages_at:
+            return reported
+        self.pages_at = self.now + PAGES_EVERY_S
+        return frozenset(range(self.board.capacity))
+
+    def _note(self, page: int, weights: Mapping[int, int | None], reported: frozenset[int]) -> None:
+        """Keep what is new of a child, by its page; nothing when it was neither weighed nor has reported."""
+        last = self.readings.get(page)
+        if last is not None and page not in weights and page not in reported:
+            return
+        view = self.board.view(page) if last is None or page in reported else last.view
+        if page in weights:
+            self.readings[page] = Reading(view, weights[page], self.now)
+        elif last is None:
+            self.readings[page] = Reading(view)
+        elif view is not last.view:
+            self.readings[page] = replace(last, view=view)
 
     def _working_set_bytes(self) -> int | None:
         """Weigh the whole container, once in WHOLE_EVERY_S."""

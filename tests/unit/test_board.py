@@ -93,6 +93,25 @@ def test_a_reader_that_loses_the_race_reads_again_or_keeps_what_it_had(board: Bo
     assert board.record(0) == before
 
 
+def test_who_has_lost_every_race_is_asked_to_read_again(board: Board) -> None:
+    """A child that falls silent after them says nothing more that would bring its reader back."""
+    board.write(1, Record(FULL, (1, 1)))
+    before = board.record(1)
+    board.reported()
+    board.write(1, Record(replace(FULL, phase=Phase.WRITING), (1, 1)))
+    assert board.reported() == {1}
+    start = board._offset(1, board._pages[1])
+    whole = board._pages[start : start + 8]
+    board._pages[start : start + 8] = (99).to_bytes(8, "little")
+    assert board.record(1) == before
+    assert board.reported() == {1}
+    assert board.record(1) == before
+    board._pages[start : start + 8] = whole
+    assert board.reported() == {1}
+    assert board.view(1).phase is Phase.WRITING
+    assert board.reported() == set()
+
+
 def test_the_board_says_who_has_reported(board: Board) -> None:
     """Since it was last asked, however often; a count that begins anew is read as well as any."""
     assert board.reported() == {0, 1, 2}, "all are new to it"

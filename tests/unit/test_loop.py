@@ -11,11 +11,12 @@ import psutil
 import pytest
 
 from supervisor import loop as loop_module
-from supervisor import process, watched
+from supervisor import policy, process, watched
 from supervisor.blame import Exit
 from supervisor.board import Board
 from supervisor.errands import Kind
 from supervisor.events import Cause, Death
+from supervisor.lifecycle import Phase
 from supervisor.limits import MB
 from supervisor.loop import Loop
 from supervisor.programs import ChildRuntime
@@ -188,6 +189,37 @@ def test_only_the_pages_of_who_has_reported_are_read_and_all_of_them_once_a_seco
     assert read == [1, 0, 1]
 
 
+def report(loop: Loop, page: int, phase: Phase, claimed_by: str | None = None) -> None:
+    """Write as the child, which only waits."""
+    record = loop.board.record(page)
+    loop.board.write(page, replace(record, view=replace(record.view, phase=phase, claimed_by=claimed_by)))
+
+
+def test_what_a_child_says_before_it_stands_still_is_read_before_anything_is_concluded(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last words come while the supervisor looks: it has begun to write, and holds a row lock."""
+    fork_both(loop)
+    eventually(lambda: all(loop.board.view(page).past_boot for page in (0, 1)), "both are ready")
+    report(loop, 0, Phase.CALLING, "me")
+    loop._look()
+    loop._act(policy.Freeze(0, policy.LATE))
+    stands_still = process.stands_still
+
+    def stop_late(pidfd: int) -> bool:
+        eventually(lambda: stands_still(pidfd), "it stands still")
+        report(loop, 0, Phase.WRITING, "me")
+        return True
+
+    monkeypatch.setattr(process, "stands_still", stop_late)
+    loop._look()
+    assert loop.roster.child(0).stopped
+    assert loop.readings[0].view.phase is Phase.WRITING
+    actions = policy.decide(loop.roster, loop.readings, loop.now, loop.settings)
+    assert policy.Thaw(0) in actions
+    assert policy.Settle(0) not in actions
+
+
 class Scale:
     """A child's memory as a test sets it, and when it was read."""
 
@@ -225,6 +257,28 @@ def test_children_are_read_together(loop: Loop) -> None:
     loop._look()
     assert loop._look() > loop.now + 0.09
     assert [len(scale.read_at) for scale in scales] == [11, 11], "not read again before it is due"
+
+
+def test_what_a_child_says_while_it_is_weighed_belongs_to_the_weight(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its memory is read before its words: a weight is never taken for that of a phase which was over by then."""
+    scales = weigh_both(loop, 40, 42)
+    eventually(lambda: all(loop.board.view(page).past_boot for page in (0, 1)), "both are ready")
+    loop._look()
+    read = scales[1].read
+
+    def read_late(now: float) -> int:
+        report(loop, 1, Phase.RECEIVING)
+        report(loop, 0, Phase.RECEIVING)
+        return read(now)
+
+    monkeypatch.setattr(scales[1], "read", read_late)
+    loop.now += 0.2
+    loop._look()
+    for page in (0, 1):
+        reading = loop.readings[page]
+        assert (reading.view.phase, reading.read_at) == (Phase.RECEIVING, loop.now)
 
 
 def test_one_near_its_budget_is_read_often_and_nobody_else_for_its_sake(loop: Loop) -> None:
