@@ -42,7 +42,7 @@ CLIMB = Scenario(
 def contenders(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[Contender, ...]:
     """Read a comma list of workers, each once, in the order in which they take their turns."""
     found = []
-    for name in dict.fromkeys(part.strip() for part in value.split(",")):
+    for name in dict.fromkeys(part.strip() for part in value.split(",") if part.strip()):
         if name not in CONTENDERS:
             raise click.BadParameter(f"{name}: not among {', '.join(CONTENDERS)}")
         if not CONTENDERS[name].installed:
@@ -50,6 +50,8 @@ def contenders(_context: click.Context, _parameter: click.Parameter, value: str)
                 f"{CONTENDERS[name].title} is not installed; pip install '.[bench]' for it"
             )
         found.append(CONTENDERS[name])
+    if not found:
+        raise click.BadParameter("no worker is named")
     return tuple(found)
 
 
@@ -153,7 +155,8 @@ def main(  # noqa: PLR0913, PLR0917 (the options of one command)
     run = beginning(setting, f"./scripts/load_test {shlex.join(sys.argv[1:])}")
     before = _earlier(compare, run) if compare else None
     output.mkdir(parents=True, exist_ok=True)  # rather now than after three minutes
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     console.print("load_test: starting a private RabbitMQ, PostgreSQL and Memory API stand-in")
     try:
         with Stack() as stack:
@@ -167,18 +170,7 @@ def main(  # noqa: PLR0913, PLR0917 (the options of one command)
     except KeyboardInterrupt:
         console.print("load_test: stopped")
         raise SystemExit(130) from None
-    console.print(table.text(run), markup=False)
-    for file in write(run, output):
-        console.print(f"written: {file}", markup=False)
-    failed += [f"BROKEN: {text}" for result in run.workers for text in broken(result, run.time_scale)]
-    if before is not None:
-        console.print(comparison.text(run, before), markup=False)
-        others = {one.title for one in run.workers if one.name != OURS}
-        changes = comparison.regressions(comparison.compare(run, before))
-        failed += [f"WORSE: {change.who}, {change.label}" for change in changes if change.who not in others]
-    for text in failed:
-        console.print(text, style="bold red", markup=False)
-    raise SystemExit(1 if failed else 0)
+    raise SystemExit(conclude(run, before, output, failed, console))
 
 
 def beginning(setting: Setting, command: str) -> Run:
@@ -227,6 +219,22 @@ def climb(stack: Stack, children: Sequence[int], run: Run, console: Console) -> 
             return run, [f"NOT MEASURED: {count} children: {missed}"]
         run = replace(run, steps=(*run.steps, *steps))
     return run, []
+
+
+def conclude(run: Run, before: Run | None, output: Path, failed: list[str], console: Console) -> int:
+    """Say what was found, write it down, and judge it: 1 when something failed, was broken or became worse."""
+    console.print(table.text(run), markup=False)
+    for file in write(run, output):
+        console.print(f"written: {file}", markup=False)
+    failed += [f"BROKEN: {text}" for result in run.workers for text in broken(run, result)]
+    if before is not None:
+        console.print(comparison.text(run, before), markup=False)
+        others = {one.title for one in run.workers if one.name != OURS}
+        changes = comparison.regressions(comparison.compare(run, before))
+        failed += [f"WORSE: {change.who}, {change.label}" for change in changes if change.who not in others]
+    for text in failed:
+        console.print(text, style="bold red", markup=False)
+    return 1 if failed else 0
 
 
 def write(run: Run, directory: Path) -> list[Path]:

@@ -34,7 +34,7 @@ from scripts.bench import job
 
 THREADS = 10
 API_TIMEOUT_S = 240.0
-RECONNECT_S = 5.0
+RECONNECT_S = 5.0 * float(os.environ.get("BENCH_TIME_SCALE", "1"))
 
 log = logging.getLogger("threaded_worker")
 

@@ -9,7 +9,7 @@ from scripts.load.results import Kind, Progress, Run, WorkerResult
 from scripts.load.spec import Spec
 from scripts.load.thinned import Point, extremes, held, lasts
 from scripts.load.timeline import timeline
-from scripts.load.words import number, size, times
+from scripts.load.words import hands, number, size, times
 
 OURS = "supervised"
 NEAR = 1.0  # minutes: what a worker's memory was at its highest shortly before it was killed
@@ -40,7 +40,7 @@ def memory(run: Run, *, hover: bool = False) -> Spec:
                 ended=tuple(_before(points, minute) for minute in alone),
             )
         )
-    said = [f"{run.children} at work, messages of {size(run.message_kb)}, {_speed(run)}"]
+    said = [f"{hands(run)}, messages of {size(run.message_kb)}, {_speed(run)}"]
     said += ["✕ killed by the limit"] if any(one.killed for one in found) else []
     said += ["◇ ended by itself"] if any(one.ended for one in found) else []
     panel = Panel(

@@ -37,7 +37,13 @@ class Director(Background):
             case Breakage.BROKER_RESTART:
                 self._before_broker()
                 self._stack.rabbitmq.restart()
+                self._back("broker is back")
             case Breakage.DATABASE_RESTART:
                 self._stack.postgres.restart("immediate")
+                self._back("database is back")
             case None:
                 pass
+
+    def _back(self, text: str) -> None:
+        # A restart takes the time that it takes: the smaller the scale, the longer it is in the scenario
+        self.marks.append(Mark(round(self._clock.minute(monotonic()), 3), Kind.SCENARIO, text))

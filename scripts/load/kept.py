@@ -11,6 +11,7 @@ from scripts.faults.container import Limit
 from scripts.load.background import Background
 from scripts.load.sampler import Sample, Sampler, samples
 from scripts.measure import NotReached, Tree, running
+from scripts.servers.process import tail
 
 LOOK_EVERY_S = 0.05
 
@@ -21,7 +22,7 @@ class Kept(Background):
     ends: monotonic time and exit status of each end that nobody asked for.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts of one run
+    def __init__(
         self,
         arguments: Sequence[str],
         environment: Mapping[str, str],
@@ -29,14 +30,17 @@ class Kept(Background):
         directory: Path,
         *,
         restart_after_s: float,
-        patience_s: float,
     ) -> None:
-        """restart_after_s: pause before it is started again. patience_s: how long it may take to stop at the end."""
+        """restart_after_s: pause before it is started again.
+
+        At the end it is killed, not asked to stop: what it did by then is what counts.
+        """
         super().__init__()
         self._arguments, self._environment, self._limit = arguments, environment, limit
-        self._directory, self._restart_after_s, self._patience_s = directory, restart_after_s, patience_s
+        self._directory, self._restart_after_s = directory, restart_after_s
         self._started = threading.Event()
         self._files: list[Path] = []
+        self._log = directory / "worker.log"
         self.ends: list[tuple[float, int]] = []
 
     def __enter__(self) -> Self:
@@ -53,7 +57,7 @@ class Kept(Background):
         end = monotonic() + limit_s
         while not condition():
             if self.failure is not None or self.ends:
-                raise NotReached(f"the worker ended before: {what}") from self.failure
+                raise NotReached(f"the worker ended before: {what}\n{tail(self._log)}") from self.failure
             if monotonic() > end:
                 raise NotReached(f"not reached within {limit_s:g} s: {what}")
             self.over.wait(LOOK_EVERY_S)
@@ -88,9 +92,9 @@ class Kept(Background):
                 running(
                     self._arguments,
                     self._environment,
-                    self._patience_s,
+                    patience_s=0,
                     inside=self._limit.inside,
-                    log=self._directory / "worker.log",
+                    log=self._log,
                 )
             )
             self._limit.enforce_on(tree.pid)

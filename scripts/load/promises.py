@@ -1,8 +1,9 @@
 """What a run must not show of friendship-supervisor, whatever the scenario did; pure."""
 
-from scripts.load.results import Figures, WorkerResult
+from scripts.load.results import Figures, Run, WorkerResult
 
 OURS = "supervised"
+SETTLED = ("PROCESSED", "SKIPPED", "FAILED")
 LONGEST_TRANSACTION_S = 1.0
 """On the clock. The longest transaction takes milliseconds; a busy machine may stop its process in the middle."""
 IDLE_SHARE = 0.1
@@ -21,7 +22,21 @@ def held_open(figures: Figures, scale: float) -> bool:
     return idle_s * scale > LONGEST_TRANSACTION_S and idle_s > IDLE_SHARE * figures.api_waited_s
 
 
-def broken(result: WorkerResult, scale: float) -> list[str]:
+def stood_still(run: Run, worker: WorkerResult) -> bool:
+    """Tell whether, with work left, no more events were settled, well or badly, in the last quarter.
+
+    Where every call times out nobody processes anything; but who marks what failed, and goes on, does not stand still.
+    """
+    begin = run.to_minute - (run.to_minute - run.from_minute) / 4
+    settled = [
+        sum(row.statuses.get(status, 0) for status in SETTLED)
+        for row in worker.progress
+        if begin <= row.minute <= run.to_minute
+    ]
+    return bool(worker.figures.unfinished) and len(settled) > 1 and settled[-1] <= settled[0]
+
+
+def broken(run: Run, result: WorkerResult) -> list[str]:
     """Name the promises that a run broke; none of another worker's run: those promise nothing."""
     if result.name != OURS:
         return []
@@ -33,8 +48,12 @@ def broken(result: WorkerResult, scale: float) -> list[str]:
             (figures.doubled, f"{figures.doubled} conversations counted twice"),
             (figures.deaths, f"the supervisor ended {figures.deaths} times"),
             (figures.kills, f"the memory limit killed {figures.kills} processes"),
-            (held_open(figures, scale), "transactions were held open while nothing was done in them"),
+            (
+                held_open(figures, run.time_scale),
+                "transactions were held open while nothing was done in them",
+            ),
             (not figures.processed, "nothing was processed"),
+            (stood_still(run, result), "nothing was settled in the last quarter, with messages left"),
         )
         if failed
     ]

@@ -23,8 +23,6 @@ from scripts.servers.stack import Stack
 
 RESTART_AFTER_S = 10.0
 """Of the scenario: about the pause of a container's restart policy."""
-STOP_S, LEAST_STOP_S = 90.0, 3.0
-"""Of the scenario, and on the clock: how long a worker may take to stop when all is over."""
 RETRY_EVERY_S, LEAST_RETRY_EVERY_S = 300.0, 2.0
 READY_LIMIT_S = 60.0
 REST_SAMPLES = 10
@@ -85,7 +83,6 @@ def _replay(  # noqa: PLR0913, PLR0917 - the parts of one run
             limit,
             directory,
             restart_after_s=RESTART_AFTER_S * scale,
-            patience_s=max(LEAST_STOP_S, STOP_S * scale),
         )
         with kept:
             consumers = worker.consumers(setting.children)

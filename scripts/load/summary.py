@@ -18,7 +18,7 @@ class Seen:
     """One worker's run, as it was read. published: seconds since 1970 by id; changes: what each must score.
 
     rest: samples before the first message. api_waited_s: on the clock. ended_at: seconds since 1970, at the scenario's
-    last minute; what is processed later, while the worker is asked to stop, has its fate but counts for no rate.
+    last minute; what is processed a little later has its fate, but counts for no rate.
     """
 
     ledger: Ledger

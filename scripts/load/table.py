@@ -7,7 +7,7 @@ from scripts.load import rungs
 from scripts.load.results import Run
 from scripts.load.rows import Cell, groups
 from scripts.load.verdict import sentence
-from scripts.load.words import size
+from scripts.load.words import hands, size
 
 WIDTH = 100
 LABEL_WIDTH = 30
@@ -84,7 +84,7 @@ def settings(run: Run) -> str:
     said = [f"messages of {size(run.message_kb)}"]
     if run.workers:
         time = f"minutes {run.from_minute:g} to {run.to_minute:g}, times x {run.time_scale:g}"
-        said = [time, f"{run.children} children", *said]
+        said = [time, f"{hands(run)}", *said]
     if run.steps:
         said.append(f"steps of {', '.join(str(step.children) for step in run.steps)} children")
     if run.limit_mb:

@@ -7,19 +7,20 @@
 
 from collections.abc import Iterator
 
-from scripts.load.promises import held_open
+from scripts.load.promises import held_open, stood_still
 from scripts.load.results import Figures, Run, WorkerResult
 from scripts.load.words import counted, number, times
 
 FLAT_SHARE = 0.05  # of the limit: who never grew by more looks flat beside it
-SETTLED = ("PROCESSED", "SKIPPED", "FAILED")
 
 
 def sentence(run: Run, worker: WorkerResult) -> str:
     """Say what became of one worker."""
     faults = list(_faults(run, worker))
     if not faults:
-        return f"{_memory(run, worker.figures)}; nothing lost, nothing doubled"
+        unfinished = worker.figures.unfinished
+        rest = f"; {number(unfinished)} unfinished" if unfinished else ""
+        return f"{_memory(run, worker.figures)}; nothing lost, nothing doubled{rest}"
     if worker.figures.redelivered:
         faults.append(counted(worker.figures.redelivered, "redelivery", "redeliveries"))
     return "; ".join(faults)
@@ -35,24 +36,10 @@ def _faults(run: Run, worker: WorkerResult) -> Iterator[str]:
         yield f"{counted(found.lost, 'message', 'messages')} lost"
     if found.doubled:
         yield f"{counted(found.doubled, 'score', 'scores')} added more than once"
-    if found.unfinished and _stood_still(run, worker):
+    if stood_still(run, worker):
         yield "nothing settled in the last quarter"
     if held_open(found, run.time_scale):
         yield f"transactions idle for up to {number(found.longest_idle_in_transaction_s)} s"
-
-
-def _stood_still(run: Run, worker: WorkerResult) -> bool:
-    """Tell whether no more events were settled, well or badly, from the beginning of the last quarter to its end.
-
-    Where every call times out nobody processes anything; but who marks what failed, and goes on, does not stand still.
-    """
-    begin = run.to_minute - (run.to_minute - run.from_minute) / 4
-    settled = [
-        sum(row.statuses.get(status, 0) for status in SETTLED)
-        for row in worker.progress
-        if begin <= row.minute <= run.to_minute
-    ]
-    return len(settled) > 1 and settled[-1] <= settled[0]
 
 
 def _memory(run: Run, found: Figures) -> str:

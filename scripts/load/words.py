@@ -1,5 +1,13 @@
 """Numbers and counts as a reader wants them; pure."""
 
+from scripts.load.results import Run
+
+
+def hands(run: Run) -> str:
+    """Say how many messages a worker can have at work at one time."""
+    threads = any(worker.name.startswith("threaded") for worker in run.workers)
+    return f"{run.children} children{' (old worker: ten threads)' if threads else ''}"
+
 
 def number(value: float | None) -> str:
     """Write a figure with as many digits as mean something; `-` for none."""

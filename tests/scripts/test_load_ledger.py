@@ -15,8 +15,10 @@ from scripts.load.results import WorkerResult
 from scripts.load.sampler import Sample
 from scripts.load.summary import Seen, summarise
 from scripts.measure import MB
+from tests.scripts import replayed
 
 NOBODY = frozenset[str]()
+RUN = replayed.run()  # at a time scale of 0.05
 
 
 def row(
@@ -127,9 +129,9 @@ def test_only_a_broken_promise_is_named() -> None:
     ledger = Ledger({"a": row("PROCESSED", processed_at=1002.0, score=5.0)}, frozenset({"b", "c"}), NOBODY)
     clock = Clock(0.0, 0.0, 0.05)
     good, bad = (summarise(seen(ledger, deaths=deaths), clock, 10.0) for deaths in (0, 1))
-    assert broken(WorkerResult("supervised", "ours", None, good), 0.05) == []
-    assert broken(WorkerResult("supervised", "ours", None, bad), 0.05) == ["the supervisor ended 1 times"]
-    assert broken(WorkerResult("threaded", "old", None, bad), 0.05) == []
+    assert broken(RUN, WorkerResult("supervised", "ours", None, good)) == []
+    assert broken(RUN, WorkerResult("supervised", "ours", None, bad)) == ["the supervisor ended 1 times"]
+    assert broken(RUN, WorkerResult("threaded", "old", None, bad)) == []
 
 
 @pytest.mark.parametrize(
@@ -153,8 +155,16 @@ def test_a_transaction_that_is_held_open_is_seen(
         idle_in_transaction_s=all_s,
         api_waited_s=waited_s,
     )
-    said = broken(WorkerResult("supervised", "ours", None, figures), 0.05)
+    said = broken(RUN, WorkerResult("supervised", "ours", None, figures))
     assert bool(said) == held
+
+
+def test_a_worker_that_stands_still_is_not_praised() -> None:
+    """With messages left and nothing settled in the last quarter, a run is broken, however flat its memory."""
+    good = replayed.supervised()
+    hung = replace(good, progress=tuple(replace(one, statuses={"PROCESSED": 1}) for one in good.progress))
+    assert broken(RUN, good) == []
+    assert broken(RUN, hung) == ["nothing was settled in the last quarter, with messages left"]
 
 
 @given(st.lists(st.floats(0, 4000), max_size=300))

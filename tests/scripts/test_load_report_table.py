@@ -18,18 +18,18 @@ def worker(**other: object) -> WorkerResult:
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        ({}, "flat: at most 139 MB; nothing lost, nothing doubled"),
-        ({"redelivered": 3}, "flat: at most 139 MB; nothing lost, nothing doubled"),
-        ({"pss_peak_mb": 907.4}, "at most 907 MB; nothing lost, nothing doubled"),
+        ({}, "flat: at most 139 MB; nothing lost, nothing doubled; 10 unfinished"),
+        ({"redelivered": 3}, "flat: at most 139 MB; nothing lost, nothing doubled; 10 unfinished"),
+        ({"pss_peak_mb": 907.4}, "at most 907 MB; nothing lost, nothing doubled; 10 unfinished"),
         ({"kills": 6, "deaths": 6}, "killed by the memory limit 6 times"),
         ({"kills": 1}, "killed by the memory limit once"),
         ({"kills": 2, "deaths": 3}, "killed by the memory limit twice; ended once more by itself"),
         ({"deaths": 2}, "ended twice by itself"),
         ({"lost": 1, "redelivered": 43}, "1 message lost; 43 redeliveries"),
         ({"doubled": 2}, "2 scores added more than once"),
-        ({"processed_at_the_end": 0}, "flat: at most 139 MB; nothing lost, nothing doubled"),
+        ({"processed_at_the_end": 0}, "flat: at most 139 MB; nothing lost, nothing doubled; 10 unfinished"),
         ({"longest_idle_in_transaction_s": 240.0}, "transactions idle for up to 240 s"),
-        ({"longest_idle_in_transaction_s": 19.0}, "flat: at most 139 MB; nothing lost, nothing doubled"),
+        ({"longest_idle_in_transaction_s": 19.0}, "flat: at most 139 MB; nothing lost, nothing doubled; 10 unfinished"),
     ],
 )
 def test_a_verdict_says_what_went_wrong_or_what_was_measured(other: dict[str, object], said: str) -> None:
@@ -95,7 +95,7 @@ def test_markdown_has_as_many_cells_in_each_line() -> None:
     assert {line.count("|") for line in figures} == {4}
     assert {line.count("|") for line in steps} == {len(rungs.COLUMNS) + 1}
     assert "| lost | **6** | 0 |" in figures
-    assert "- **friendship-supervisor**: flat: at most 139 MB; nothing lost, nothing doubled." in blocks[1]
+    assert "- **friendship-supervisor**: flat: at most 139 MB; nothing lost, nothing doubled; 10 unfinished." in blocks[1]
 
 
 def test_steps_say_what_a_further_child_costs() -> None:

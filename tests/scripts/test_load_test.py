@@ -123,7 +123,7 @@ def test_wrong_usage_is_refused_before_anything_starts(words: Sequence[str], sai
 
 
 def kept(tmp_path: Path, program: str) -> Kept:
-    return Kept(("-c", program), {}, Watch(10_000 * MB), tmp_path, restart_after_s=0.0, patience_s=5.0)
+    return Kept(("-c", program), {}, Watch(10_000 * MB), tmp_path, restart_after_s=0.0)
 
 
 def test_a_worker_that_ends_is_started_again(tmp_path: Path) -> None:
