@@ -104,8 +104,8 @@ def _replay(  # noqa: PLR0913, PLR0917 - the parts of one run
                     show(_glimpse(clock, kept, director, probe))
             ended_at = time() - (monotonic() - clock.at(scenario.to_minute))
             ends, samples = list(kept.ends), kept.samples()
-        # Before the ledger is read: what is taken out of a queue there counts as delivered too
-        redelivered, calls = redeliveries.total(), stack.memory_api.calls().total
+            # Before it is killed, which makes redeliveries of its own
+            redelivered, calls = redeliveries.total(), stack.memory_api.calls().total
         seen = Seen(
             ledger=ledger.read(ground, post.published),
             published=post.published,

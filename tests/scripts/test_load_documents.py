@@ -36,3 +36,13 @@ def test_the_picture_is_drawn_from_it(run: Run) -> None:
     """Drawn again, it is the same picture."""
     pytest.importorskip("vl_convert")
     assert svg(charts.memory(run)) == (KEPT / "incident.svg").read_text("utf-8")
+
+
+def test_the_scaling_page_shows_the_kept_steps() -> None:
+    """Row by row."""
+    kept = stored.load((KEPT / "scaling.json").read_bytes())
+    page = (CHECKOUT / "docs" / "scaling.md").read_text("utf-8")
+    rows = [line for line in table.markdown(kept).splitlines() if line.startswith("| ")]
+    assert len(rows) == 1 + len(kept.steps)
+    for row in rows:
+        assert row in page
