@@ -29,7 +29,10 @@ def worker(**other: object) -> WorkerResult:
         ({"doubled": 2}, "2 scores added more than once"),
         ({"processed_at_the_end": 0}, "flat: at most 139 MB; nothing lost, nothing doubled; 10 unfinished"),
         ({"longest_idle_in_transaction_s": 240.0}, "transactions idle for up to 240 s"),
-        ({"longest_idle_in_transaction_s": 19.0}, "flat: at most 139 MB; nothing lost, nothing doubled; 10 unfinished"),
+        (
+            {"longest_idle_in_transaction_s": 19.0},
+            "flat: at most 139 MB; nothing lost, nothing doubled; 10 unfinished",
+        ),
     ],
 )
 def test_a_verdict_says_what_went_wrong_or_what_was_measured(other: dict[str, object], said: str) -> None:
