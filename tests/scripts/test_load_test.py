@@ -1,10 +1,11 @@
 """The load test itself, small: a replay is run and counted, a worker that ends is started again."""
 
+import contextlib
 import io
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,30 +123,36 @@ def test_wrong_usage_is_refused_before_anything_starts(words: Sequence[str], sai
     assert "starting" not in done.stdout
 
 
-def kept(tmp_path: Path, program: str) -> Kept:
-    return Kept(("-c", program), {}, Watch(10_000 * MB), tmp_path, restart_after_s=0.0)
+Keep = Callable[[str], Kept]
 
 
-def test_a_worker_that_ends_is_started_again(tmp_path: Path) -> None:
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[Keep]:
+    """Give what keeps a program running, within a limit that it does not reach."""
+    with contextlib.closing(Watch(10_000 * MB)) as watch:
+        yield lambda program: Kept(("-c", program), {}, watch, tmp_path, restart_after_s=0.0)
+
+
+def test_a_worker_that_ends_is_started_again(kept: Keep) -> None:
     """As often as it ends, with its status and its processor time kept."""
-    with kept(tmp_path, "import os, sys, time; time.sleep(0.5); sys.exit(3)") as worker:
+    with kept("import os, sys, time; time.sleep(0.5); sys.exit(3)") as worker:
         eventually(lambda: len(worker.ends) >= 2, "it has ended twice")
     assert {status for _, status in worker.ends} == {3}
     cpu_s = [sample.cpu_s for sample in worker.samples()]
     assert cpu_s == sorted(cpu_s)
 
 
-def test_a_killed_worker_ends_as_a_containers(tmp_path: Path) -> None:
+def test_a_killed_worker_ends_as_a_containers(kept: Keep) -> None:
     """SIGKILL of its first process is told as 137."""
-    with kept(tmp_path, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)") as worker:
+    with kept("import os, signal; os.kill(os.getpid(), signal.SIGKILL)") as worker:
         eventually(lambda: bool(worker.ends), "it has ended")
     assert worker.ends[0][1] == 137
 
 
-def test_who_waits_for_a_worker_learns_of_its_end(tmp_path: Path) -> None:
+def test_who_waits_for_a_worker_learns_of_its_end(kept: Keep) -> None:
     """Rather than to wait until the time is over."""
     with (
-        kept(tmp_path, "raise SystemExit(1)") as worker,
+        kept("raise SystemExit(1)") as worker,
         pytest.raises(NotReached, match="ended before: never"),
     ):
         worker.until(lambda: False, "never", 60.0)
