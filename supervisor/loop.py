@@ -84,6 +84,8 @@ class Loop:
         self.roster = Roster(settings.children, self.now)
         self.roster.retry_at = self.now + settings.retry_every_s
         self.readings: dict[int, Reading] = {}
+        self.sizes: dict[int, int] = {}
+        """Resident bytes by page, when last there were any: a process gives them back before it can be reaped."""
         self.sample_at = self.now
         self.pages_at = self.now
         self.watched: dict[int, Watched] = {}
@@ -240,7 +242,7 @@ class Loop:
     ) -> frozenset[int]:
         """Say which of these dead the kernel killed for memory. Errands weigh little, so children come first."""
         killed = {
-            child.pid: self._rss_bytes(child.page)
+            child.pid: self.sizes.get(child.page, 0)
             for child, end in children
             if end.signal == signal.SIGKILL and child.state is not State.KILLED
         } | {errand.pid: 0 for errand, end in errands if end.signal == signal.SIGKILL and not errand.recalled}
@@ -250,8 +252,8 @@ class Loop:
 
     def _bury(self, child: Child, end: blame.Exit, verdict: Verdict) -> None:
         self._unwatch(child.pid)
-        last = self.readings.pop(child.page, None)
-        reading = Reading(self.board.view(child.page), last.rss_bytes if last else None)
+        self.readings.pop(child.page, None)
+        reading = Reading(self.board.view(child.page), self.sizes.pop(child.page, None))
         self._tell(
             *self.roster.reaped(
                 child.page,
@@ -302,6 +304,8 @@ class Loop:
                 self.roster.stopped(child.page)
             if child.pid in chosen and watched.resident is not None:
                 weights[child.page] = rss_bytes = watched.resident.read(self.now)
+                if rss_bytes is not None:
+                    self.sizes[child.page] = rss_bytes
                 pause_s = budget.pause_s(rss_bytes, self.settings)
                 dues[child.pid] = watched.due = Due(self.now + pause_s, pause_s)
         reported = self._reported()
@@ -372,7 +376,7 @@ class Loop:
             case policy.Settle(page):
                 child = self.roster.child(page)
                 verdict = child.ending or policy.STUCK
-                reading = Reading(self.board.view(page), self.readings[page].rss_bytes)
+                reading = Reading(self.board.view(page), self.sizes.get(page))
                 at = datetime.now(UTC)
                 death = account(child, reading, verdict, died_at=at, host=self.host)
                 self.roster.settling(page, death, self.now)
@@ -515,12 +519,7 @@ class Loop:
         return self._rss_mb(page), reading.view.conversation_id if reading else None
 
     def _rss_mb(self, page: int) -> int | None:
-        reading = self.readings.get(page)
-        return None if reading is None or reading.rss_bytes is None else reading.rss_bytes // MB
-
-    def _rss_bytes(self, page: int) -> int:
-        reading = self.readings.get(page)
-        return (reading.rss_bytes if reading else None) or 0
+        return self.sizes[page] // MB if page in self.sizes else None
 
     def _tell(self, *told: Event) -> None:
         for event in told:

@@ -224,12 +224,12 @@ class Scale:
     """A child's memory as a test sets it, and when it was read."""
 
     def __init__(self, size_mb: int) -> None:
-        self.size_mb = size_mb
+        self.size_mb: int | None = size_mb
         self.read_at: list[float] = []
 
-    def read(self, now: float) -> int:
+    def read(self, now: float) -> int | None:
         self.read_at.append(now)
-        return self.size_mb * MB
+        return None if self.size_mb is None else self.size_mb * MB
 
     def close(self) -> None:
         """Close nothing."""
@@ -259,6 +259,21 @@ def test_children_are_read_together(loop: Loop) -> None:
     assert [len(scale.read_at) for scale in scales] == [11, 11], "not read again before it is due"
 
 
+def test_a_dead_child_weighs_what_it_weighed_alive(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
+    """Its memory is given back before it can be reaped, and may be read as nothing in between."""
+    caplog.set_level("INFO", "friendship")
+    scales = weigh_both(loop, 40, 42)
+    loop._look()
+    for scale in scales:
+        scale.size_mb = None
+    loop.now += 1.0
+    loop._look()
+    kill([child.pid for child in loop.roster.children()])
+    loop._reap()
+    exits = [vars(record)["rss_mb"] for record in caplog.records if record.message == "child_exited"]
+    assert exits == [40, 42]
+
+
 def test_what_a_child_says_while_it_is_weighed_belongs_to_the_weight(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,7 +283,7 @@ def test_what_a_child_says_while_it_is_weighed_belongs_to_the_weight(
     loop._look()
     read = scales[1].read
 
-    def read_late(now: float) -> int:
+    def read_late(now: float) -> int | None:
         report(loop, 1, Phase.RECEIVING)
         report(loop, 0, Phase.RECEIVING)
         return read(now)
