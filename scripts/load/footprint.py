@@ -16,7 +16,7 @@ import click
 
 from scripts.bench.contenders import SUPERVISED
 from scripts.load.sweep import ALLOWED, connections
-from scripts.measure import MB, Ground, copies, machine, running
+from scripts.measure import MB, Ground, copies, machine, pss_bytes, running
 from scripts.servers.stack import Stack
 
 LIMIT_S = 600.0
@@ -88,11 +88,11 @@ def waiting(stack: Stack, *, size_bytes: int, children: int, watched_s: float = 
         environment = ground.environment | SUPERVISED.variables(children) | ALLOWED
         with running(SUPERVISED.arguments(children), environment, patience_s=0) as tree:
             tree.until(lambda: ground.consumers() == children, "all consume")
-            idle_bytes = sum(member.pss_bytes for member in tree.still("idle"))
+            idle_bytes = pss_bytes(tree.still("idle"))
             ground.publish(SUPERVISED.envelope(one, name) for one in conversations)
             tree.until(lambda: stack.memory_api.calls().in_flight == children, "all wait")
             tree.until(lambda: connections(ground) == 0, "no connection is kept", KEPT_LIMIT_S)
-            waiting_bytes = sum(member.pss_bytes for member in tree.still("waiting"))
+            waiting_bytes = pss_bytes(tree.still("waiting"))
             cpu_s, began = tree.cpu_s(), monotonic()
             sleep(watched_s)
             share = (tree.cpu_s() - cpu_s) / (monotonic() - began)

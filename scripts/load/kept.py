@@ -48,10 +48,6 @@ class Kept(Background):
         self._started.wait()
         return self
 
-    @property
-    def incarnations(self) -> int:
-        return len(self._files)
-
     def until(self, condition: Callable[[], bool], what: str, limit_s: float) -> None:
         """Wait for a condition while the worker lives. Raises NotReached."""
         end = monotonic() + limit_s

@@ -11,13 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from scripts.bench.contenders import Contender
+from scripts.load.promises import SETTLED
 from scripts.load.replay import Glimpse, Setting, Show
 from scripts.load.results import WorkerResult
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 40
 LINE_EVERY_S = 5.0
-SETTLED = ("PROCESSED", "FAILED", "SKIPPED")
 
 
 class Stage:

@@ -3,7 +3,7 @@
 from scripts.load.results import Figures, Run, WorkerResult
 
 OURS = "supervised"
-SETTLED = ("PROCESSED", "SKIPPED", "FAILED")
+SETTLED = ("PROCESSED", "FAILED", "SKIPPED")
 LONGEST_TRANSACTION_S = 1.0
 """On the clock. The longest transaction takes milliseconds; a busy machine may stop its process in the middle."""
 IDLE_SHARE = 0.1

@@ -15,7 +15,7 @@ import psutil
 
 from scripts.bench.contenders import SUPERVISED
 from scripts.load.results import Step
-from scripts.measure import MB, Ground, NotReached, Tree, copies, running
+from scripts.measure import MB, Ground, NotReached, Tree, copies, pss_bytes, running
 from scripts.servers.stack import Stack
 
 ALLOWED = {"FRIENDSHIP_ALLOW_OVERCOMMIT": "on"}
@@ -83,7 +83,7 @@ def _step(  # noqa: PLR0913, PLR0917 - as above
         environment = ground.environment | SUPERVISED.variables(children) | ALLOWED
         with running(SUPERVISED.arguments(children), environment) as tree:
             tree.until(lambda: ground.consumers() == children, "all consume")
-            idle_bytes = sum(member.pss_bytes for member in tree.still("idle"))
+            idle_bytes = pss_bytes(tree.still("idle"))
             before = _clocks(tree)
             sleep(idle_seconds)
             resting = _clocks(tree)
