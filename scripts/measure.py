@@ -302,25 +302,35 @@ class Ground:
                 channel.queue_delete(self.broker.queue + ending)
 
 
-def copies(name: str, count: int, *, size_bytes: int, emoji: bool = False) -> list[Conversation]:
-    """Make conversations that differ in their ids only: 200 of 3 MB take a second, not half a minute.
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What conversations that differ in their ids share: 200 of 3 MB take a second to make, not half a minute."""
 
-    emoji: half of the texts hold one.
-    """
-    model = make("model", "user", size_bytes=size_bytes, emoji=emoji)
-    log = model.body[model.body.index(b',"conversation_log":') :]
-    found = []
-    for number in range(count):
-        conversation_id, user_id = f"{name}-{number}", f"user-{number % 7}"
+    agent_tag: str
+    turns: int
+    log: bytes
+
+    @classmethod
+    def of(cls, size_bytes: int, *, emoji: bool = False) -> Self:
+        """Make one of this size. emoji: half of the texts hold one."""
+        one = make("model", "user", size_bytes=size_bytes, emoji=emoji)
+        return cls(one.agent_tag, one.turns, one.body[one.body.index(b',"conversation_log":') :])
+
+    def conversation(self, conversation_id: str, user_id: str) -> Conversation:
         head = {
             "conversation_id": conversation_id,
             "user_id": user_id,
             "bot_type": "TALK",
-            "agent_tag": model.agent_tag,
+            "agent_tag": self.agent_tag,
         }
-        body = orjson.dumps(head)[:-1] + log
-        found.append(Conversation(conversation_id, user_id, model.agent_tag, model.turns, body))
-    return found
+        body = orjson.dumps(head)[:-1] + self.log
+        return Conversation(conversation_id, user_id, self.agent_tag, self.turns, body)
+
+
+def copies(name: str, count: int, *, size_bytes: int, emoji: bool = False) -> list[Conversation]:
+    """Make conversations of seven users. emoji: half of the texts hold one."""
+    model = Model.of(size_bytes, emoji=emoji)
+    return [model.conversation(f"{name}-{number}", f"user-{number % 7}") for number in range(count)]
 
 
 def machine() -> str:

@@ -2,22 +2,20 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from time import monotonic, sleep, time
 from typing import Self
 
-import orjson
 import pika
 import psycopg
 from pika.exceptions import AMQPError
 
 from scripts.bench.contenders import Contender
-from scripts.conversations import Conversation, make
+from scripts.conversations import Conversation
 from scripts.load.background import Background
 from scripts.load.broker import patient
 from scripts.load.clock import Clock
 from scripts.load.scenario import Scenario, conversation_name
-from scripts.measure import OBSERVER, Ground
+from scripts.measure import OBSERVER, Ground, Model
 from scripts.servers.memory_modes import facts_for
 
 AGAIN_AFTER_S = 0.2
@@ -25,31 +23,6 @@ TURN, FACT = 0.5, 5.0
 ROW = """
 INSERT INTO conversation_events (conversation_id, user_id) VALUES (%s, %s) ON CONFLICT (conversation_id) DO NOTHING
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """What all conversations of a run share: the log. So 400 of 3 MB need no gigabyte and no minute to be made."""
-
-    agent_tag: str
-    turns: int
-    log: bytes
-
-    @classmethod
-    def of(cls, size_bytes: int) -> Self:
-        one = make("model", "user", size_bytes=size_bytes)
-        return cls(one.agent_tag, one.turns, one.body[one.body.index(b',"conversation_log":') :])
-
-    def conversation(self, name: str) -> Conversation:
-        """Make one, of a user of its own: so the score says how often it was counted."""
-        head = {
-            "conversation_id": name,
-            "user_id": f"user-of-{name}",
-            "bot_type": "TALK",
-            "agent_tag": self.agent_tag,
-        }
-        body = orjson.dumps(head)[:-1] + self.log
-        return Conversation(name, f"user-of-{name}", self.agent_tag, self.turns, body)
 
 
 class Post(Background):
@@ -73,7 +46,9 @@ class Post(Background):
             for number, minute in enumerate(self._arrivals, 1):
                 if self.over.wait(max(0.0, self._clock.at(minute) - monotonic())):
                     return
-                one = self._model.conversation(conversation_name(self._scenario, number))
+                name = conversation_name(self._scenario, number)
+                # of a user of its own: so the score says how often it was counted
+                one = self._model.conversation(name, f"user-of-{name}")
                 if not line.send(one, self._worker, self.over.is_set):
                     return
                 self.published[one.conversation_id] = time()
