@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from repository.connection import Database, rows
-from repository.errors import Busy, SchemaMissing, SchemaOld
+from repository.errors import Busy, DatabaseAway, SchemaMissing, SchemaOld
 from repository.statements import load
 
 log = logging.getLogger("friendship.migrations")
@@ -95,9 +95,16 @@ def apply(database: Database, step: Migration) -> bool:
 
 
 def schema_version(database: Database) -> int:
-    """Return the number of the newest migration applied here; 0 when there is none. Raises DatabaseAway."""
+    """Return the number of the newest migration applied here; 0 when there is none.
+
+    Raises DatabaseAway, also when it takes no writes: whoever asks is about to work with it.
+    """
     # Two statements without a transaction around them: every child asks this first, and a book only grows
     (book,) = database.execute(SQL["book_exists"])
+    if book["read_only"]:
+        # A URL may name several servers: the next session may find the one that takes writes
+        database.close()
+        raise DatabaseAway("it takes no writes: read-only, as a standby is after a failover")
     return int(database.execute(SQL["version"])[0]["version"]) if book["found"] else 0
 
 

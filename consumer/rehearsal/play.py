@@ -119,7 +119,7 @@ def script() -> Mapping[bytes, Row]:
     schema, event, session = migrations.SQL, events.SQL, connection.SQL
     answers: dict[Statement, Row] = {
         session["session"]: {"set_config": "10000"},
-        schema["book_exists"]: {"found": True},
+        schema["book_exists"]: {"found": True, "read_only": False},
         schema["version"]: {"version": migrations.LATEST},
         event["claim"]: claimed,
         event["lock_event"]: {"id": 1},

@@ -10,7 +10,9 @@ CREATE TABLE IF NOT EXISTS friendship_migrations (
 );
 
 -- name: book_exists
-SELECT to_regclass('friendship_migrations') IS NOT NULL AS found;
+-- A standby says that its transactions are read-only.
+SELECT to_regclass('friendship_migrations') IS NOT NULL AS found,
+       current_setting('transaction_read_only')::boolean AS read_only;
 
 -- name: version
 SELECT coalesce(max(version), 0) AS version FROM friendship_migrations;
