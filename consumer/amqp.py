@@ -13,6 +13,7 @@ Theory of operation.
 
 import contextlib
 import logging
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -24,12 +25,13 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 from pika.spec import Basic, BasicProperties
 
-from consumer import properties, wire
+from consumer import properties, tls, wire
 from consumer.admission import Admission
 from consumer.errors import BodyNotKept, BrokerAway, NoRoom
 from consumer.intake import Intake, Left, Spool
 from consumer.ports import Delivery
 from consumer.settings import BrokerSettings
+from consumer.wording import explain
 
 DELIVERY_LIMIT = 50  # above the claim limit: the row decides first
 HEARTBEAT_S = 60
@@ -49,9 +51,12 @@ def parameters(settings: BrokerSettings, name: str, timeout_s: float | None = No
     """Turn the broker's URL into connection parameters.
 
     timeout_s: for each step of connecting, and for a broker that blocks. A heartbeat named in the URL is kept
-    (seconds; the client's value wins over the broker's). Raises ValueError for a URL that pika cannot read.
+    (seconds; the client's value wins over the broker's).
+    Raises ValueError for a URL that pika cannot read, and BadTls, which is one and may be shown.
     """
-    result = pika.URLParameters(settings.url)
+    plain, tls_options = tls.split(settings.url)
+    result = pika.URLParameters(plain)
+    result.ssl_options = tls_options
     if "heartbeat=" not in settings.url:
         result.heartbeat = HEARTBEAT_S
     if timeout_s is not None:
@@ -82,6 +87,10 @@ def translated() -> Iterator[None]:
 
 def describe(error: Exception) -> str:
     """Name a pika error in a few words that hold no URL and no password."""
+    if isinstance(error, tls.BadTls):
+        return str(error)[:200]
+    if isinstance(error, ssl.SSLError):
+        return explain(error)[:200]
     inner = error.args[0] if error.args else None
     detail = getattr(inner, "exception", inner)  # AMQPConnectionError wraps what happened on each address
     name = type(error).__name__
@@ -89,7 +98,7 @@ def describe(error: Exception) -> str:
     if code is not None:
         return f"{name} {code} {text}"[:200]
     if isinstance(detail, OSError):
-        return f"{name}: {detail.strerror or type(detail).__name__}"[:200]
+        return f"{name}: {explain(detail)}"[:200]
     return name if detail is None or isinstance(detail, str) else f"{name}: {type(detail).__name__}"
 
 
@@ -330,13 +339,15 @@ class Publisher:
 
     def __init__(self, settings: BrokerSettings, name: str, timeout_s: float | None = None) -> None:
         self._settings = settings
-        self._parameters = parameters(settings, name, timeout_s)
+        self._name = name
+        self._timeout_s = timeout_s
         self._connection: pika.BlockingConnection | None = None
         self._channel: BlockingChannel | None = None
 
     def __enter__(self) -> Self:
         with translated():
-            self._connection = pika.BlockingConnection(self._parameters)
+            found = parameters(self._settings, self._name, self._timeout_s)
+            self._connection = pika.BlockingConnection(found)
             wire.send_piecewise(self._connection)
             self._channel = declare(self._connection.channel(), self._settings)
             self._channel.confirm_delivery()

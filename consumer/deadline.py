@@ -27,6 +27,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import httpcore
 
+from consumer.wording import explain
+
 BEAT_S = 1.0
 
 # Of several addresses of one host, each but the last gets this long to answer: else the first one that
@@ -124,19 +126,6 @@ def _attempt(act: _Act, sock: socket.socket, deadline: Deadline, operation: Call
         except OSError as error:
             raise act.broken(explain(error)) from None
         deadline.wait(sock, events)
-
-
-def explain(error: OSError) -> str:
-    """Say in a few words what failed: never an address, a URL or anything that the other side sent."""
-    match error:
-        case ssl.SSLCertVerificationError():
-            return f"TLS: certificate refused: {error.verify_message}"
-        case ssl.SSLError():
-            return f"TLS: {error.reason or 'handshake failed'}"
-        case socket.gaierror():
-            return f"host not found: {error.strerror}"
-        case _:
-            return error.strerror or type(error).__name__
 
 
 class BoundedStream(httpcore.NetworkStream):

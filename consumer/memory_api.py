@@ -293,27 +293,41 @@ class MemoryApi:
         length = payload.length
         del payload
         try:
-            outcome = _outcome(self._exchange(conversation_id, length, body), datetime.now(UTC))
+            headers = [
+                (b"Content-Type", b"application/json"),
+                (b"Content-Length", b"%d" % length),
+                (b"Idempotency-Key", idempotency_key(conversation_id).encode("ascii")),
+            ]
+            outcome = _outcome(self._exchange(b"POST", headers, body), datetime.now(UTC))
         except httpcore.TimeoutException:
             outcome = MemoryApiTimeout()
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
-            # h11 puts what it could not read behind a colon: what the other side sent stays out of our logs.
-            reason = str(error) if isinstance(error, httpcore.NetworkError) else str(error).partition(":")[0]
-            outcome = MemoryApiError(
-                None, None, f"The Memory API gave no answer: {reason[:REASON_MAX_CHARS]}."
-            )
+            outcome = _unanswered(error)
         finally:
             body.close()  # httpcore's exceptions and frames may form a cycle that holds it until a collection
         if isinstance(outcome, MemoryApiFailure):
             raise outcome
         return outcome
 
-    def _exchange(self, conversation_id: str, length: int, body: Iterator[bytes]) -> _Reply:
+    def probe(self) -> int:
+        """Return the status with which a GET is answered: any shows that calls get through. Raises MemoryApiFailure."""
+        outcome: int | MemoryApiFailure
+        try:
+            outcome = self._exchange(b"GET", [], None).status
+        except httpcore.TimeoutException:
+            outcome = MemoryApiTimeout()
+        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+            outcome = _unanswered(error)
+        if isinstance(outcome, MemoryApiFailure):
+            raise outcome
+        return outcome
+
+    def _exchange(
+        self, method: bytes, own_headers: list[tuple[bytes, bytes]], body: Iterator[bytes] | None
+    ) -> _Reply:
         headers = [
             (b"Host", self._endpoint.host_header),
-            (b"Content-Type", b"application/json"),
-            (b"Content-Length", b"%d" % length),
-            (b"Idempotency-Key", idempotency_key(conversation_id).encode("ascii")),
+            *own_headers,
             (b"Accept", b"application/json"),
             (b"Accept-Encoding", b"identity"),
             (b"User-Agent", b"friendship-supervisor"),
@@ -329,9 +343,15 @@ class MemoryApi:
         )
         with (
             connection,
-            connection.stream("POST", url, headers=headers, content=body) as response,
+            connection.stream(method, url, headers=headers, content=body) as response,
         ):
             return _read(response)
+
+
+def _unanswered(error: httpcore.NetworkError | httpcore.ProtocolError) -> MemoryApiError:
+    # h11 puts what it could not read behind a colon: what the other side sent stays out of our logs.
+    reason = str(error) if isinstance(error, httpcore.NetworkError) else str(error).partition(":")[0]
+    return MemoryApiError(None, None, f"The Memory API gave no answer: {reason[:REASON_MAX_CHARS]}.")
 
 
 def _once(payload: Iterable[bytes]) -> Generator[bytes, None, None]:

@@ -9,6 +9,7 @@ import click
 
 from consumer import amqp
 from consumer.errors import BrokerAway
+from consumer.memory_api import MemoryApi, MemoryApiFailure
 from consumer.settings import MIB, BrokerSettings
 from repository import invariants, migrations
 from repository.connection import Database
@@ -145,12 +146,9 @@ def _invariants(database: Database) -> Iterator[Finding]:
 
 
 def _memory_api(url: str) -> Finding:
-    import httpx  # noqa: PLC0415 (8 MB that no worker needs)
-
+    """Ask the way that calls go: the same trust, the same credentials, no proxy."""
     try:
-        with httpx.stream("GET", url, timeout=PROBE_TIMEOUT_S) as answer:
-            status = answer.status_code
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        seen = f"no answer ({type(error).__name__})"
-        return Finding(Verdict.FAIL, "memory API", seen, "start it, or correct MEMORY_API_URL")
+        status = MemoryApi(url, PROBE_TIMEOUT_S, ssl_context=None, pump=lambda: None).probe()
+    except MemoryApiFailure as failure:
+        return Finding(Verdict.FAIL, "memory API", failure.reason, "start it, or correct MEMORY_API_URL")
     return Finding(Verdict.OK, "memory API", f"answers (HTTP {status} to GET)")

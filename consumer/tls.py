@@ -1,0 +1,103 @@
+"""TLS to the broker: always verified, certificate and host name, whatever the URL says.
+
+An amqps URL without `ssl_options` trusts the system's certificate authorities; SSL_CERT_FILE and SSL_CERT_DIR name
+others. pika's own query parameter gives the rest, a Python dictionary, percent-encoded:
+`?ssl_options={'cafile': '/etc/friendship/broker-ca.pem'}`. Files that it names are read again at each connection, so
+that certificates may be replaced while we run.
+
+pika builds what it is told to, unverified if need be, and passes over what it does not know: so the dictionary is read
+here, and what would weaken it is refused by name.
+"""
+
+import ast
+import functools
+import ssl
+from collections.abc import Mapping
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+import pika
+
+from consumer.wording import explain
+
+AUTHORITIES = {"cafile": "cafile", "ca_certs": "cafile", "capath": "capath", "ca_path": "capath",
+               "cadata": "cadata", "ca_data": "cadata"}  # fmt: skip
+OWN = frozenset({"certfile", "keyfile", "password"})
+KNOWN = frozenset({*AUTHORITIES, *OWN, "ciphers", "server_hostname"})
+
+
+class BadTls(ValueError):
+    """What a URL asks of TLS is refused. The text holds names of options, never their values."""
+
+
+def split(url: str) -> tuple[str, pika.SSLOptions | None]:
+    """Part a broker's URL into one that says nothing of TLS, and the TLS: None for plain amqp.
+
+    Of an amqps URL the port is spelled out, as plain amqp has another. Raises BadTls, or ValueError for no URL.
+    """
+    parts = urlsplit(url)
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    asked = [value for name, value in query if name == "ssl_options"]
+    if parts.scheme != "amqps":
+        if asked:
+            raise BadTls("ssl_options are for an amqps:// URL")
+        return url, None
+    if len(asked) > 1:
+        raise BadTls("ssl_options are given twice")
+    rest = urlencode([pair for pair in query if pair[0] != "ssl_options"], quote_via=quote)
+    host, _, port = parts.netloc.rpartition(":")
+    if parts.port is None:
+        host, port = parts.netloc.rstrip(":"), str(pika.ConnectionParameters.DEFAULT_SSL_PORT)
+    plain = parts._replace(scheme="amqp", netloc=f"{host}:{port}", query=rest).geturl()
+    options = _options(asked[0]) if asked else {}
+    name = options.get("server_hostname")
+    return plain, pika.SSLOptions(_context(options) if options else trusting_the_system(), name)
+
+
+@functools.cache
+def trusting_the_system() -> ssl.SSLContext:
+    """Return the one context for what names no authority: 20 ms and 0.8 MB, shared when made before the fork."""
+    return ssl.create_default_context()
+
+
+def _options(text: str) -> Mapping[str, str]:
+    try:
+        options = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        options = None
+    if not isinstance(options, dict):
+        raise BadTls("ssl_options are no dictionary, such as {'cafile': '/path/of/the/authority.pem'}")
+    for name, value in options.items():
+        if name not in KNOWN:
+            raise BadTls(f"ssl_options: {_spelled(name)} is refused: it would weaken TLS, or change nothing")
+        if not isinstance(value, str) or not value:
+            raise BadTls(f"ssl_options: {name} is no text")
+    if OWN.intersection(options) and "certfile" not in options:
+        raise BadTls("ssl_options: certfile is missing, the certificate of the key")
+    return options
+
+
+def _spelled(name: object) -> str:
+    # A password that was put in the wrong place is no name
+    return name if isinstance(name, str) and name.isidentifier() and len(name) < 32 else "a name"
+
+
+def _context(options: Mapping[str, str]) -> ssl.SSLContext:
+    trusted = {AUTHORITIES[name]: value for name, value in options.items() if name in AUTHORITIES}
+    reason = None
+    try:
+        context = ssl.create_default_context(
+            cafile=trusted.get("cafile"), capath=trusted.get("capath"), cadata=trusted.get("cadata")
+        )
+        if "certfile" in options:
+            # A password is always given: without one OpenSSL would ask for it on the terminal
+            password = options.get("password", "")
+            context.load_cert_chain(options["certfile"], options.get("keyfile"), password)
+        if "ciphers" in options:
+            context.set_ciphers(options["ciphers"])
+    except OSError as error:
+        reason = explain(error)
+    except ValueError:
+        reason = "a value that cannot be used"
+    if reason is not None:
+        raise BadTls(f"ssl_options: what {', '.join(sorted(options))} name cannot be loaded: {reason}")
+    return context

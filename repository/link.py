@@ -1,0 +1,57 @@
+"""How the way to the database is protected: decided from its URL and libpq's variables, nothing is opened."""
+
+import ipaddress
+from collections.abc import Mapping
+
+from psycopg.conninfo import conninfo_to_dict
+
+BY_VARIABLE = {
+    "host": "PGHOST",
+    "hostaddr": "PGHOSTADDR",
+    "sslmode": "PGSSLMODE",
+    "sslrootcert": "PGSSLROOTCERT",
+    "service": "PGSERVICE",
+}
+SHORTCOMING = {
+    "disable": "is not encrypted",
+    "allow": "is encrypted only if the server insists",
+    "prefer": "is encrypted only if the server offers it, and whoever answers is taken for the server",
+    "require": "is encrypted, but whoever answers may be taken for the server",
+    "verify-ca": "is encrypted, but any host with a certificate of that authority is taken for the server",
+}
+
+
+def is_local(host: str) -> bool:
+    """Say whether a host name or address means this machine: then nobody is on the way."""
+    if host.lower().rstrip(".") == "localhost" or host.lower().rstrip(".").endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def exposure(url: str, environ: Mapping[str, str]) -> str | None:
+    """Say what is wrong with the way to a database elsewhere; None when its certificate and name are verified.
+
+    url: one that `secrets` has taken. environ: where libpq looks for what the URL leaves out. A service's file is not
+    read: without an sslmode beside it, the link counts as unprotected.
+    """
+    given = {
+        name: str(value) for name, value in conninfo_to_dict(url).items() if name in BY_VARIABLE and value
+    }
+    found = {
+        name: environ[variable] for name, variable in BY_VARIABLE.items() if environ.get(variable)
+    } | given
+    hosts = [host for host in (found.get("hostaddr") or found.get("host", "")).split(",") if host]
+    # A path, or nothing at all, is a socket in the file system; @ begins an abstract one
+    if all(host[0] in "/@" or is_local(host) for host in hosts) and not ("service" in found and not hosts):
+        return None
+    # libpq itself then takes nothing less than verify-full
+    strictest = "verify-full" if found.get("sslrootcert") == "system" else "prefer"
+    mode = found.get("sslmode", strictest)
+    if mode == "verify-full":
+        return None
+    where = ", ".join(hosts) or "the host of the service"
+    return f"the link to {where} {SHORTCOMING.get(mode, 'is not verified')} (sslmode {mode})"
