@@ -108,7 +108,8 @@ class Intake(ContentFrameAssembler):  # type: ignore[misc]
             self.cancelled = True
             return None
         # A publish that came back is pika's own business
-        if isinstance(frame_value, frame.Header) and isinstance(self._method_frame.method, Basic.Deliver):
+        wanted = (Basic.Deliver, Basic.GetOk)
+        if isinstance(frame_value, frame.Header) and isinstance(self._method_frame.method, wanted):
             self._header_frame = frame_value
             self._begin(frame_value)
             return self._complete() if frame_value.body_size == 0 else None
