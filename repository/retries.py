@@ -38,3 +38,8 @@ def due(database: Database, limit: int = 500) -> list[Due]:
         return taken
 
     return database.run(take)
+
+
+def waiting(database: Database) -> int:
+    """Count the events that are due, those that another pass is just taking included. Raises DatabaseAway."""
+    return int(database.execute(SQL["waiting"])[0]["events"])

@@ -6,14 +6,23 @@
 status = 'PENDING', publish_count = e.publish_count + 1, updated_at = clock_timestamp(), error_code = NULL,
 error_details = NULL, next_attempt_at = clock_timestamp() + interval '10 minutes' * power(2, least(e.publish_count, 6))
 
+-- fragment: lease_over
+status = 'PROCESSING'
+AND coalesce(lease_until, updated_at + interval '30 minutes', created_at + interval '30 minutes', '-infinity')
+    < (SELECT clock_timestamp())
+
+-- fragment: failed_due
+status = 'FAILED' AND next_attempt_at <= (SELECT clock_timestamp())
+
+-- fragment: pending_due
+status = 'PENDING' AND coalesce(next_attempt_at, created_at) <= (SELECT clock_timestamp())
+
 -- name: rescued
 -- The holder's lease ran out. Its attempt is given back, unless its account says that the message killed it. A claim of
 -- an older worker has no owner, and its attempt is left as that worker counts it.
 WITH due AS (
     SELECT id FROM conversation_events
-     WHERE status = 'PROCESSING'
-       AND coalesce(lease_until, updated_at + interval '30 minutes', created_at + interval '30 minutes', '-infinity')
-           < (SELECT clock_timestamp())
+     WHERE {lease_over}
      ORDER BY lease_until NULLS FIRST LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED)
 UPDATE conversation_events AS e
    SET attempt_count = greatest(0, e.attempt_count - CASE WHEN e.claimed_by IS NULL OR EXISTS (
@@ -26,7 +35,7 @@ RETURNING e.conversation_id, e.user_id;
 -- name: failed
 WITH due AS (
     SELECT id FROM conversation_events
-     WHERE status = 'FAILED' AND next_attempt_at <= (SELECT clock_timestamp())
+     WHERE {failed_due}
      ORDER BY next_attempt_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED)
 UPDATE conversation_events AS e SET {published}
   FROM due WHERE e.id = due.id
@@ -36,8 +45,14 @@ RETURNING e.conversation_id, e.user_id;
 -- No consumer came: the message is lost, or waits in a long queue.
 WITH due AS (
     SELECT id FROM conversation_events
-     WHERE status = 'PENDING' AND coalesce(next_attempt_at, created_at) <= (SELECT clock_timestamp())
+     WHERE {pending_due}
      ORDER BY coalesce(next_attempt_at, created_at) LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED)
 UPDATE conversation_events AS e SET {published}
   FROM due WHERE e.id = due.id
 RETURNING e.conversation_id, e.user_id;
+
+-- name: waiting
+-- All that is due. Three counts, each through its own index.
+SELECT (SELECT count(*) FROM conversation_events WHERE {lease_over})
+     + (SELECT count(*) FROM conversation_events WHERE {failed_due})
+     + (SELECT count(*) FROM conversation_events WHERE {pending_due}) AS events;

@@ -6,7 +6,7 @@ import click
 import orjson
 
 from consumer.errors import BrokerAway
-from consumer.retries import Counts, pass_once
+from consumer.retries import CAP, Counts, pass_alone
 from repository import migrations
 from repository.connection import Database
 from repository.errors import RepositoryError, SchemaOld
@@ -18,11 +18,21 @@ from supervisor.errors import InvalidSettings
 
 @click.command(cls=SectionedCommand)
 @options(CONNECTIONS, LOGS)
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=CAP,
+    envvar="FRIENDSHIP_RETRY_LIMIT",
+    help="Messages: publish no more than N, and only while fewer than N are ready in the queue; the rest is `left`."
+    f"  [FRIENDSHIP_RETRY_LIMIT; default: {CAP}]",
+)
 @click.pass_context
-def retry(context: click.Context) -> None:
+def retry(context: click.Context, limit: int) -> None:
     """Run one retry pass: publish what is due again, once each. Prints a JSON line of counts.
 
-    Due are FAILED and PENDING events whose time has come, and PROCESSING ones whose lease ran out.
+    Due are FAILED and PENDING events whose time has come, and PROCESSING ones whose lease ran out. While another pass
+    is under way on this host it does nothing, and says so.
     """
     given = settings(context, CONNECTIONS, LOGS)
     start_logs(given.logs, sys.stderr)
@@ -32,7 +42,7 @@ def retry(context: click.Context) -> None:
     database = Database(consumer.database_url, application_name="friendship-supervisor retry")
     try:
         migrations.require(database)
-        pass_once(database, consumer.broker, counts)
+        pass_alone(database, consumer, counts, limit)
     except SchemaOld as old:
         raise InvalidSettings([str(old)]) from None
     except (RepositoryError, BrokerAway) as error:

@@ -96,7 +96,7 @@ def test_retry_counts_and_publishes_what_is_due_once(environment: dict[str, str]
     )
     done = program("retry", environment=environment)
     assert done.returncode == 0, done.stderr
-    assert orjson.loads(done.stdout) == {"failed": 1, "pending": 1, "rescued": 1, "published": 3}
+    assert orjson.loads(done.stdout) == {"failed": 1, "pending": 1, "rescued": 1, "published": 3, "left": 0}
     assert desk.depth() == 3
     again = program("retry", environment=environment)
     assert orjson.loads(again.stdout)["published"] == 0
