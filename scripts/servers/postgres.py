@@ -114,6 +114,13 @@ class Postgres:
     def stop(self, mode: str = "fast") -> None:
         """End the server. mode: fast (roll back, disconnect, checkpoint) or immediate (as in a crash)."""
         request = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}[mode]
+        self._end(request)
+
+    def kill(self) -> None:
+        """End the server as the kernel's OOM killer does: nothing is written any more, sessions die with it."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, request: signal.Signals) -> None:
         if self._program is not None:
             self._program.stop(request, patience_s=30.0)
             self._program = None
