@@ -7,6 +7,7 @@ pytest_plugins = [
     "tests.fixtures.rabbitmq",
     "tests.fixtures.memory_api",
     "tests.fixtures.stack",
+    "tests.fixtures.tls",
     "tests.fixtures.worker",
     "tests.fixtures.desk",
 ]
