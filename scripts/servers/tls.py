@@ -11,7 +11,7 @@ import shutil
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -201,7 +201,7 @@ class DatabaseDoor:
         """Switch TLS off again."""
         self._set(dict.fromkeys(("ssl", "ssl_cert_file", "ssl_key_file")))
 
-    def _set(self, settings: dict[str, str | None]) -> None:
+    def _set(self, settings: Mapping[str, str | None]) -> None:
         with psycopg.connect(self._server.url, autocommit=True, sslmode="disable") as session:
             for name, value in settings.items():
                 change = f"SET {name} = '{value}'" if value else f"RESET {name}"
