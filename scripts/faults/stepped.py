@@ -90,7 +90,7 @@ def inject(points: Failpoints, hold: Hold) -> None:
     _at_the_ends(points, hold)
     _at_the_database(points, hold)
     _at_the_call(points)
-    _at_the_ack(points)
+    _at_the_ack(points, hold)
 
 
 def _at_the_ends(points: Failpoints, hold: Hold) -> None:
@@ -177,7 +177,11 @@ def _at_the_call(points: Failpoints) -> None:
     wrap(BoundedStream, "read", read)
 
 
-def _at_the_ack(points: Failpoints) -> None:
+def _at_the_ack(points: Failpoints, hold: Hold) -> None:
+    def open_link(original: Work, self: BrokerLink) -> None:
+        hold.link = self
+        original(self)
+
     def ack(original: Work, self: BrokerLink, delivery: Delivery) -> Any:
         points.reach(Step.BEFORE_ACK)
         sent = not self.broken and points.due(Step.INSIDE_ACK) and _half_an_ack(points, self, delivery)
@@ -185,6 +189,7 @@ def _at_the_ack(points: Failpoints) -> None:
         points.reach(Step.AFTER_ACK)
         return arrived
 
+    wrap(BrokerLink, "open", open_link)
     wrap(BrokerLink, "ack", ack)
 
 
