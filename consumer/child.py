@@ -34,6 +34,7 @@ log = logging.getLogger("friendship.child")
 DRAINED = 0
 
 RECEIVE_WAIT_S = 1.0
+SEAT_WAIT_S = 0.25
 REPLACEMENT_REPORT_S = 5.0
 NOT_KEPT_PAUSE_S = 1.0
 RETRY_BASE_S = 0.2
@@ -65,7 +66,10 @@ class Child:
                 if obstacle is None:
                     tries = 0
                     try:
-                        _consume(runtime, link, pipeline)
+                        pause_s = _consume(runtime, link, pipeline)
+                        if pause_s:
+                            link.close()
+                            nap(pause_s, runtime.stop_requested)
                     except NoRoom as no_room:
                         log.info("no_room", extra={"slot": runtime.slot, "body_bytes": no_room.size_bytes})
                         link.close()
@@ -153,10 +157,11 @@ def _reach(runtime: Runtime, link: BrokerLink, database: Database, *, first: boo
     return None
 
 
-def _consume(runtime: Runtime, link: BrokerLink, pipeline: Pipeline) -> None:
-    """Take deliveries until the link breaks, a delivery is given back, or a stop is asked for.
+def _consume(runtime: Runtime, link: BrokerLink, pipeline: Pipeline) -> float:
+    """Take deliveries until the link breaks, a delivery is given back, a stop is asked for, or no more may be taken.
 
-    Raises NoRoom when this process should take no more: with the delivery that it left, or before the next one.
+    Returns how many seconds to stand aside. Raises NoRoom when this process should take no more: with the delivery that
+    it left, or before the next one.
     """
     runtime.wake_with(link.wake)
     runtime.ready()
@@ -165,15 +170,17 @@ def _consume(runtime: Runtime, link: BrokerLink, pipeline: Pipeline) -> None:
         while True:
             delivery = _next(runtime, link)
             if delivery is None:
-                return
+                return 0.0
             outcome = pipeline.handle(delivery)
             if outcome is Outcome.RETURNED:
                 # Closing the link is what gives it back
                 runtime.returned()
-                return
+                return 0.0
             runtime.acking()
+            pause_s = pipeline.pause_s()
             crowded = runtime.crowded(delivery.size)
-            if crowded or runtime.stop_requested():
+            last = crowded or pause_s > 0 or _is_to_stop(runtime)
+            if last:
                 # Before the acknowledgement: after it the next message would be on its way, only to go back
                 link.cancel()
             link.ack(delivery)
@@ -182,15 +189,23 @@ def _consume(runtime: Runtime, link: BrokerLink, pipeline: Pipeline) -> None:
             runtime.settled(outcome.value)
             if crowded:
                 raise NoRoom(0)
+            if last:
+                return pause_s
     except BrokerAway as away:
         log.info("broker_away", extra={"slot": runtime.slot, "reason": away.reason})
         runtime.returned()
+    return 0.0
+
+
+def _is_to_stop(runtime: Runtime) -> bool:
+    """Say whether to take no more: for good, or while all calls fail."""
+    return runtime.stop_requested() or not runtime.seated()
 
 
 def _take_seat(runtime: Runtime, link: BrokerLink) -> None:
     """Have messages sent as soon as that is allowed; a child that is to go before that takes none."""
     while not runtime.seated() and not runtime.stop_requested():
-        link.rest(RECEIVE_WAIT_S)
+        link.rest(SEAT_WAIT_S)
         runtime.idle()
     if not runtime.stop_requested():
         link.consume()
@@ -199,7 +214,7 @@ def _take_seat(runtime: Runtime, link: BrokerLink) -> None:
 def _next(runtime: Runtime, link: BrokerLink) -> Delivery | None:
     """Give the next delivery; None when there shall be no more. What has arrived before a stop is still dealt with."""
     while True:
-        stopping = runtime.stop_requested()
+        stopping = _is_to_stop(runtime)
         if stopping:
             link.cancel()
         delivery = link.receive(0.0 if stopping and not link.receiving else RECEIVE_WAIT_S)

@@ -7,7 +7,14 @@ from pathlib import Path
 
 from consumer.disposition import ErrorCode, Failure
 from consumer.errors import LogUnavailable, LogUnusable
-from consumer.memory_api import MemoryApiBadResponse, MemoryApiError, MemoryApiRejected, MemoryApiTimeout
+from consumer.memory_api import (
+    MemoryApiBadResponse,
+    MemoryApiError,
+    MemoryApiFailure,
+    MemoryApiRejected,
+    MemoryApiTimeout,
+)
+from consumer.pace import CallEnd
 from repository.errors import BadData, RepositoryError
 
 _STARVED = re.compile(r"\b(?:not enough|out of) memory\b", re.IGNORECASE)
@@ -23,6 +30,13 @@ def out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or (
         isinstance(error, ValueError) and _STARVED.search(str(error)) is not None
     )
+
+
+def call_end(failure: MemoryApiFailure) -> CallEnd:
+    """Say what a failed call tells of the next one. A request that is refused for what is in it was answered."""
+    if isinstance(failure, MemoryApiRejected):
+        return "answered"
+    return "barred" if isinstance(failure, MemoryApiError) and failure.opens_breaker else "failed"
 
 
 def failure_of(error: Exception) -> Failure:  # noqa: PLR0911 (one line an error class)

@@ -33,10 +33,12 @@ from consumer.errors import (
     MessageTooLarge,
     NoRoom,
 )
-from consumer.failures import failure_of, out_of_memory
+from consumer.failures import call_end, failure_of, out_of_memory
 from consumer.job import Job, claim_request
+from consumer.memory_api import MemoryApiFailure
 from consumer.message import Message, identify, parse
 from consumer.outcome import Outcome
+from consumer.pace import CallEnd, Pace
 from consumer.patience import Patience
 from consumer.ports import Delivery, Link, Store
 from consumer.runtime import Runtime
@@ -88,6 +90,11 @@ class Pipeline:
         self._rng = rng
         self._now = now
         self._clock = clock
+        self._pace = Pace()
+
+    def pause_s(self) -> float:
+        """Return how long to take no message now, since calls keep failing; asked for once, it is 0 again."""
+        return self._pace.taken() if self._settings.breaker else 0.0
 
     def handle(self, delivery: Delivery) -> Outcome:
         """Deal with one delivery. RETURNED: do not acknowledge, it goes back to the broker."""
@@ -280,9 +287,17 @@ class Pipeline:
         started = self._clock()
         try:
             facts = self._api.extract(claim.user_id, claim.conversation_id, payload)
+        except MemoryApiFailure as failure:
+            self._called(call_end(failure), started)
+            raise
         finally:
             payload.drop()
+        self._called("answered", started)
         return facts, round((self._clock() - started) * 1000)
+
+    def _called(self, end: CallEnd, started: float) -> None:
+        self._runtime.called(end)
+        self._pace.called(end, self._clock() - started, self._rng)
 
     def _complete(
         self, job: Job, claim: Claimed, seen: scoring.Observations, counts: dict[str, Any]

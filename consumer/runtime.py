@@ -25,7 +25,7 @@ class Runtime(Protocol):
         ...
 
     def seated(self) -> bool:
-        """Say whether messages may be taken: not while this child waits for its predecessor to go."""
+        """Say whether messages may be taken: not before the predecessor has gone, nor while calls fail for everyone."""
         ...
 
     def wake_with(self, wake: Callable[[], None] | None) -> None:
@@ -70,6 +70,10 @@ class Runtime(Protocol):
 
     def calling(self) -> None:
         """Wait for the Memory API (or another remote call)."""
+        ...
+
+    def called(self, end: Literal["answered", "failed", "barred"]) -> None:
+        """Be done with the call. barred: refused for who we are, or where we ask, so that every other would be."""
         ...
 
     def writing(self) -> None:

@@ -52,7 +52,7 @@ class RetrySettings:
 
 @dataclass(frozen=True, slots=True)
 class ConsumerSettings:
-    """All that one child needs."""
+    """All that one child needs. breaker: whether a child stands aside while its calls fail."""
 
     broker: BrokerSettings
     database_url: str = field(repr=False)
@@ -62,3 +62,4 @@ class ConsumerSettings:
     skip_bot_types: frozenset[str] = frozenset({"NEXT_LESSON"})
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
     retry: RetrySettings = field(default_factory=RetrySettings)
+    breaker: bool = True

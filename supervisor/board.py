@@ -9,14 +9,17 @@ a *living* child may lose a race with two quick reports: a checksum in the recor
 
 The page outlives the child: what was in hand is read after the death. Counters live in the record too, are carried
 from one generation to the next, and so never disagree with it.
+
+Behind the tally stand the gates, one byte to a slot: the only thing here that the supervisor writes and children read.
 """
 
 import mmap
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from supervisor.breaker import NO_CALLS, Calls
 from supervisor.lifecycle import Phase
 from supervisor.reading import SlotView
 
@@ -40,7 +43,8 @@ SEQUENCE = struct.Struct("<Q")
 IN_HAND, NAMED, CLAIMED = 1, 2, 4
 
 RECORD_BYTES = PAGE_BYTES // 2
-MOST_COUNTERS = (RECORD_BYTES - FIELDS.size - CHECKSUM.size) // 8
+CALLS = struct.Struct("<3Q")  # answered, failed, barred
+MOST_COUNTERS = (RECORD_BYTES - FIELDS.size - CALLS.size - CHECKSUM.size) // 8
 READ_TRIES = 5
 
 
@@ -50,6 +54,7 @@ class Record:
 
     view: SlotView
     counters: tuple[int, ...]
+    calls: Calls = NO_CALLS
 
 
 class Board:
@@ -64,7 +69,7 @@ class Board:
         self.capacity = capacity
         self.outcomes = tuple(outcomes)
         self._counters = struct.Struct(f"<{len(outcomes)}Q")
-        self._tally_bytes = -(-capacity // PAGE_BYTES) * PAGE_BYTES
+        self._tally_bytes = -(-2 * capacity // PAGE_BYTES) * PAGE_BYTES
         self._pages = mmap.mmap(-1, self._tally_bytes + capacity * PAGE_BYTES)
         self._tally = bytes(capacity)
         self._read: dict[int, tuple[int, Record]] = {}
@@ -76,13 +81,18 @@ class Board:
     def open(self, slot: int, generation: int, now: float) -> None:
         """Begin a new child's life on the page: its counters stay. Only while the slot has no child."""
         view = SlotView(generation, Phase.BOOTING, now, now)
-        self.write(slot, Record(view, self.record(slot).counters))
+        self.write(slot, replace(self.record(slot), view=view))
 
     def write(self, slot: int, record: Record) -> None:
         """Replace the record. Only one process may write to a slot at a time: its child, or the parent without one."""
         count = self._pages[slot]
         sequence = SEQUENCE.unpack_from(self._pages, self._offset(slot, count))[0] + 1
-        body = _pack(record.view, sequence) + self._counters.pack(*record.counters)
+        calls = record.calls
+        body = (
+            _pack(record.view, sequence)
+            + CALLS.pack(calls.answered, calls.failed, calls.barred)
+            + self._counters.pack(*record.counters)
+        )
         start = self._offset(slot, count + 1)
         self._pages[start : start + len(body) + CHECKSUM.size] = body + CHECKSUM.pack(zlib.crc32(body))
         self._pages[slot] = (count + 1) % 256
@@ -106,7 +116,7 @@ class Board:
 
     def record(self, slot: int) -> Record:
         """Return the record; while a busy writer wins every race, the one before, and the slot counts as reported."""
-        size = FIELDS.size + self._counters.size
+        size = FIELDS.size + CALLS.size + self._counters.size
         known = self._read.get(slot)
         for _ in range(READ_TRIES):
             start = self._offset(slot, self._pages[slot])
@@ -116,7 +126,8 @@ class Board:
             raw = self._pages[start : start + size + CHECKSUM.size]
             body = raw[:size]
             if CHECKSUM.unpack_from(raw, size)[0] == zlib.crc32(body):
-                record = Record(_unpack(body), self._counters.unpack_from(body, FIELDS.size))
+                counters = self._counters.unpack_from(body, FIELDS.size + CALLS.size)
+                record = Record(_unpack(body), counters, Calls(*CALLS.unpack_from(body, FIELDS.size)))
                 self._read[slot] = SEQUENCE.unpack_from(body)[0], record
                 return record
         if known is None:
@@ -129,6 +140,14 @@ class Board:
         """Return each outcome's count over all slots, since the start."""
         records = [self.record(slot) for slot in range(self.capacity)]
         return {name: sum(r.counters[i] for r in records) for i, name in enumerate(self.outcomes)}
+
+    def admit(self, gates: bytes) -> None:
+        """Set every slot's gate."""
+        self._pages[self.capacity : 2 * self.capacity] = gates
+
+    def gate(self, slot: int) -> int:
+        """Return a slot's gate (supervisor.breaker)."""
+        return self._pages[self.capacity + slot]
 
     def close(self) -> None:
         """Give the pages back."""

@@ -203,6 +203,31 @@ class Back:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakerOpened:
+    """Nobody takes messages: so many calls failed in a row. failed_probes: tries since it opened first."""
+
+    level: ClassVar[int] = WARNING
+    failures: int
+    failed_probes: int
+    next_probe_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerHalfOpen:
+    """One child may make one call."""
+
+    level: ClassVar[int] = INFO
+    slot: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerClosed:
+    level: ClassVar[int] = INFO
+    open_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Resized:
     level: ClassVar[int] = INFO
     children: int
@@ -260,6 +285,9 @@ Event = (
     | MemoryTight
     | Waiting
     | Back
+    | BreakerOpened
+    | BreakerHalfOpen
+    | BreakerClosed
     | Resized
     | ResizeRefused
     | Reloading

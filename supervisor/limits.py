@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from supervisor.breaker import Rules
+
 MB = 2**20
 
 
@@ -22,6 +24,7 @@ class SupervisorSettings:
     children_max: TTIN adds no child beyond it; 0 leaves it to the board's spare slots.
     room_for_successor: one more idle child fits beside all others: a successor may start before its predecessor ends.
     container_limit_bytes: the memory limit around us; 0 is none known.
+    breaker: when children stop taking messages because their calls fail; None is never.
     """
 
     children: int
@@ -37,3 +40,4 @@ class SupervisorSettings:
     children_max: int = 0
     room_for_successor: bool = True
     container_limit_bytes: int = 0
+    breaker: Rules | None = None

@@ -23,6 +23,7 @@ import psutil
 
 from supervisor import (
     blame,
+    breaker,
     budget,
     container,
     events,
@@ -36,9 +37,10 @@ from supervisor import (
 )
 from supervisor.blame import Verdict
 from supervisor.board import SPARE_SLOTS, Board
+from supervisor.breaker import NO_CALLS, Breaker, Calls, Resting, Scene
 from supervisor.errands import Errand, Kind
 from supervisor.events import VOLUNTARY, Event
-from supervisor.lifecycle import EXIT_DONE, State
+from supervisor.lifecycle import EXIT_DONE, Phase, State
 from supervisor.limits import MB, SupervisorSettings
 from supervisor.memory import OomKills
 from supervisor.programs import Programs
@@ -86,6 +88,10 @@ class Loop:
         self.readings: dict[int, Reading] = {}
         self.sizes: dict[int, int] = {}
         """Resident bytes by page, when last there were any: a process gives them back before it can be reaped."""
+        self.breaker = Breaker()
+        self.calls: dict[int, Calls] = {}
+        """By page, those of children that are gone included."""
+        self.all_calls = NO_CALLS
         self.sample_at = self.now
         self.pages_at = self.now
         self.watched: dict[int, Watched] = {}
@@ -142,6 +148,7 @@ class Loop:
         self._hear()
         self._reap()
         self.sample_at = self._look()
+        self._guard()
         actions = policy.decide(
             self.roster,
             self.readings,
@@ -191,7 +198,9 @@ class Loop:
             self._tell(events.Resized(target))
 
     def _show(self) -> None:
-        for child in self.status()["children"]:
+        status = self.status()
+        log.info("supervisor_status", extra=status["supervisor"])
+        for child in status["children"]:
             log.info("child_status", extra=child)
 
     def status(self) -> dict[str, Any]:
@@ -203,6 +212,7 @@ class Loop:
             self.settings,
             pid=os.getpid(),
             outcomes=self.board.totals(),
+            breaker=self.breaker,
         )
 
     def _reap(self) -> None:
@@ -311,8 +321,34 @@ class Loop:
         reported = self._reported()
         for child in children:
             self._note(child.page, weights, reported)
+        if reported:
+            self.calls.update((page, self.board.record(page).calls) for page in reported)
+            self.all_calls = sum(self.calls.values(), NO_CALLS)
         self._tell(*self.roster.observe(self.readings, self.now, self.settings.rss_budget_bytes))
         return min((due.at for due in dues.values()), default=math.inf)
+
+    def _guard(self) -> None:
+        """Let children take messages, or none, or one of them one: the gates change with the breaker only."""
+        rules = self.settings.breaker
+        before = self.breaker
+        if rules is None or (before.state is breaker.State.CLOSED and self.all_calls == before.seen):
+            return
+        children = list(self.roster.children())
+        scene = Scene(
+            self.all_calls,
+            self.roster.target,
+            [child.pid for child in children],
+            [Resting(child.slot, child.pid, child.page) for child in children if self._rests(child)],
+        )
+        self.breaker = breaker.step(before, scene, self.now, rules, self.rng.random())
+        if self.breaker.state is not before.state:
+            self.board.admit(breaker.gates(self.breaker, self.board.capacity))
+            self._tell(*breaker.told(before, self.breaker, self.now))
+
+    def _rests(self, child: Child) -> bool:
+        reading = self.readings.get(child.page)
+        idle = reading is not None and reading.view.phase is Phase.IDLE
+        return idle and child.seated and child.state is State.READY
 
     def _reported(self) -> frozenset[int]:
         """Return the pages to read now: those the board names, and all of them once in PAGES_EVERY_S."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from supervisor import memory, wall
 from supervisor.board import Board, Record
+from supervisor.breaker import OPEN_GATE, SHUT_GATE, Answer
 from supervisor.lifecycle import UNCOUNTED, Phase
 from supervisor.limits import MB
 from supervisor.reading import SlotView
@@ -53,6 +54,8 @@ class Seat:
         record = board.record(page)
         self._view: SlotView = record.view
         self._counters = list(record.counters)
+        self._calls = record.calls
+        self._spent = OPEN_GATE
         self._stop = self._hurry = False
         self._wake: Callable[[], None] | None = None
 
@@ -89,7 +92,8 @@ class Seat:
         return self._hurry
 
     def seated(self) -> bool:
-        return self._seated
+        gate = self._board.gate(self._page)
+        return self._seated and (gate == OPEN_GATE or gate not in (SHUT_GATE, self._spent))
 
     def wake_with(self, wake: Callable[[], None] | None) -> None:
         self._wake = wake
@@ -127,6 +131,11 @@ class Seat:
         self._enter(Phase.HOLDING)
 
     def calling(self) -> None:
+        self._spent = self._board.gate(self._page)
+        self._enter(Phase.CALLING)
+
+    def called(self, end: Literal["answered", "failed", "barred"]) -> None:
+        self._calls = self._calls.and_one(Answer(end))
         self._enter(Phase.CALLING)
 
     def writing(self) -> None:
@@ -200,7 +209,7 @@ class Seat:
             "note": "",
         }
         self._view = replace(view, **{**told, **fields})
-        self._board.write(self._page, Record(self._view, tuple(self._counters)))
+        self._board.write(self._page, Record(self._view, tuple(self._counters), self._calls))
 
 
 _EMPTY_HANDED: dict[str, Any] = {

@@ -5,6 +5,8 @@ from dataclasses import replace
 from typing import Any, assert_never
 
 from supervisor import __version__
+from supervisor.breaker import Breaker
+from supervisor.breaker import State as BreakerState
 from supervisor.events import RESTARTS
 from supervisor.lifecycle import WAITING, Phase, State
 from supervisor.limits import MB, SupervisorSettings
@@ -22,6 +24,7 @@ def status(  # noqa: PLR0913 - the parts it is put together from
     *,
     pid: int,
     outcomes: Mapping[str, int],
+    breaker: Breaker,
 ) -> dict[str, Any]:
     """Return {"supervisor", "children", "totals"}; MB is 2**20 bytes. outcomes: counts by outcome, over all slots."""
     # Whoever leaves a slot is shown until it has gone: its successor does nothing yet
@@ -38,7 +41,8 @@ def status(  # noqa: PLR0913 - the parts it is put together from
             "children_target": roster.target,
             "rss_budget_mb": settings.rss_budget_bytes // MB,
             "rss_hard_mb": settings.rss_hard_bytes // MB,
-            "state": _whole(roster, slots, readings),
+            "state": _whole(roster, slots, readings, breaker),
+            "breaker": _breaker(breaker, now),
         },
         "children": [_child(slot, readings, now) for slot in sorted(slots, key=lambda slot: slot.number)],
         "totals": {
@@ -49,9 +53,22 @@ def status(  # noqa: PLR0913 - the parts it is put together from
     }
 
 
-def _whole(roster: Roster, slots: Sequence[Slot], readings: Mapping[int, Reading]) -> str:
+def _breaker(breaker: Breaker, now: float) -> dict[str, Any]:
+    """failed_in_a_row: calls since the last that was answered. open_s: since when no messages are taken."""
+    is_open = breaker.state is BreakerState.OPEN
+    return {
+        "state": breaker.state.value,
+        "failed_in_a_row": breaker.failures,
+        "open_s": 0.0 if breaker.state is BreakerState.CLOSED else round(now - breaker.opened_at, 3),
+        "next_probe_in_s": round(max(0.0, breaker.due_at - now), 3) if is_open else None,
+    }
+
+
+def _whole(roster: Roster, slots: Sequence[Slot], readings: Mapping[int, Reading], breaker: Breaker) -> str:
     if roster.stop is not None:
         return "stopping"
+    if breaker.state is not BreakerState.CLOSED:
+        return "waiting"
     states = {_state(slot, _reading(slot, readings)) for slot in slots if slot.number < roster.target}
     if states <= {"idle", "busy"}:
         return "ready"

@@ -3,21 +3,27 @@
     python -m scripts.faults.injected run --children 8
 
 Where its log would be read, a conversation does the harm that `scripts.faults.harm` describes. And every delivery that
-the broker calls a second one is told in the log, as `redelivered`: most leave no other trace.
+the broker calls a second one is told in the log, as `redelivered`: most leave no other trace. With
+FRIENDSHIP_FAULT_TIME_SCALE set, the breaker's times, which are no settings, are scaled by it.
 """
 
 import functools
 import logging
 import os
+from dataclasses import replace
 from typing import Any
 
-from consumer import pipeline
+from consumer import pace, pipeline
 from consumer.ports import Delivery
 from scripts.faults.harm import LEAK, USE, Harm
 from supervisor import signals
 from supervisor.__main__ import main
+from supervisor.breaker import Rules
+from supervisor.cli import settings
 
-__all__ = ["LEAK", "USE", "inject"]
+__all__ = ["LEAK", "TIME_SCALE", "USE", "hasten", "inject"]
+
+TIME_SCALE = "FRIENDSHIP_FAULT_TIME_SCALE"
 
 log = logging.getLogger("friendship.faults")
 
@@ -46,7 +52,22 @@ def inject(harm: Harm) -> None:
     setattr(pipeline.Pipeline, "handle", telling)  # noqa: B010 - mypy takes methods for fixed
 
 
+def hasten(scale: float) -> None:
+    """Scale the times of breaker and pace."""
+    rules = Rules()
+    scaled = replace(
+        rules,
+        over_s=rules.over_s * scale,
+        pause_s=rules.pause_s * scale,
+        longest_pause_s=rules.longest_pause_s * scale,
+    )
+    setattr(settings, "Rules", lambda: scaled)  # noqa: B010 - mypy takes classes for fixed
+    pace.STEP_S *= scale
+    pace.LONGEST_S *= scale
+
+
 if __name__ == "__main__":
     signals.hold()
+    hasten(float(os.environ.get(TIME_SCALE) or "1"))
     inject(Harm.of(os.environ))
     main()

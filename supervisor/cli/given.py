@@ -14,7 +14,7 @@ from supervisor.logs import configure
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Their parts come with later versions; accepted, so that a deployment need not know which version it starts.
-_LATER = ("--listen", "--breaker")
+_LATER = ("--listen",)
 
 
 def options(*sections: str) -> Callable[[F], F]:

@@ -107,6 +107,10 @@ OPTIONS: tuple[Option, ...] = (
         RETRIES, "Run the retry pass this often; 0 leaves it to cron.",
     ),
     Option(
+        "breaker", "--breaker", "FRIENDSHIP_BREAKER", "on", "on|off",
+        RETRIES, "Stop taking messages while the Memory API is down; they stay in the queue.",
+    ),
+    Option(
         "max_attempts", None, "MAX_ATTEMPTS", "5", "N",
         RETRIES, "Attempts before a failure is permanent.",
     ),

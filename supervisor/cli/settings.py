@@ -23,6 +23,7 @@ from consumer.settings import (
 )
 from repository.connection import secrets
 from repository.errors import BadDatabaseUrl
+from supervisor.breaker import Rules
 from supervisor.cli.options import BY_NAME
 from supervisor.errors import InvalidSettings
 from supervisor.limits import SupervisorSettings
@@ -72,7 +73,7 @@ def read(given: Mapping[str, str], environ: Mapping[str, str], sections: Sequenc
     """
     reader = _Reader(given, environ)
     consumer = _consumer(reader)
-    limits = _supervisor(reader, consumer.memory_api.timeout_s)
+    limits = _supervisor(reader, consumer)
     consumer_with_lease = _lease(reader, consumer, limits)
     logs = LogSettings(
         format=reader.read("log_format", _log_format, None),
@@ -118,11 +119,13 @@ def _consumer(reader: "_Reader") -> ConsumerSettings:
             base_hours=reader.read("retry_base_hours", _positive, 6.0),
             max_hours=reader.read("retry_max_hours", _positive, 48.0),
         ),
+        breaker=reader.read("breaker", _switch, default=True),
     )
 
 
-def _supervisor(reader: "_Reader", time_limits_s: float) -> SupervisorSettings:
-    """time_limits_s: the sum of the time limits in use on one message, the Memory API's today."""
+def _supervisor(reader: "_Reader", consumer: ConsumerSettings) -> SupervisorSettings:
+    # The sum of the time limits in use on one message
+    time_limits_s = consumer.memory_api.timeout_s
     budget_mb = reader.read("rss_mb", _megabytes, 300.0)
     hard_mb = reader.read("rss_hard_mb", _megabytes, budget_mb * HARD_FACTOR)
     if hard_mb < budget_mb:
@@ -151,6 +154,7 @@ def _supervisor(reader: "_Reader", time_limits_s: float) -> SupervisorSettings:
         max_messages=reader.read("max_messages", _count, 0),
         retry_every_s=reader.read("retry_every_s", _not_negative, 300.0),
         schema_wait_s=SCHEMA_WAIT_S,
+        breaker=Rules() if consumer.breaker else None,
     )
 
 

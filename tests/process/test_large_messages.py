@@ -6,11 +6,9 @@ from collections.abc import Callable
 from scripts.conversations import make
 from scripts.faults.injected import LEAK
 from tests.fixtures.desk import Desk
-from tests.fixtures.worker import Worker
-from tests.process.test_memory_faults import Injected, start_injected
+from tests.fixtures.worker import Injected, Worker
 
 MB = 2**20
-__all__ = ["start_injected"]
 
 
 def peaks(worker: Worker) -> list[int]:

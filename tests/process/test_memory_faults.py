@@ -1,12 +1,7 @@
 """Memory is a promise: conversations that take it without end, and children that leak, on the real program."""
 
-import os
 import signal
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import psutil
 import pytest
@@ -18,44 +13,12 @@ from scripts.faults.observer import Observer
 from scripts.faults.runaway import ENDLESS, MB, Kind
 from scripts.servers.memory_api import MemoryApiStandIn
 from tests.fixtures.desk import Desk
-from tests.fixtures.worker import Worker
+from tests.fixtures.worker import Injected
 
 RSS_MB, HARD_MB = 100, 125
 
 
-class Injected(Worker):
-    """The program with faults injected (scripts.faults.injected)."""
-
-    def __init__(self, environment: dict[str, str], *options: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "scripts.faults.injected", "run", *options],
-            env=os.environ | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.pid = self.process.pid
-        self.events: list[dict[str, Any]] = []
-        self.other_lines: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-
 Start = Callable[..., Injected]
-
-
-@pytest.fixture
-def start_injected(environment: dict[str, str]) -> Iterator[Start]:
-    """Start it: start_injected(*options, **environment overrides)."""
-    started: list[Injected] = []
-
-    def start(*options: str, **overrides: str) -> Injected:
-        started.append(Injected(environment | overrides, *options))
-        return started[-1]
-
-    yield start
-    for worker in started:
-        worker.destroy()
 
 
 @pytest.mark.parametrize("kind", Kind)

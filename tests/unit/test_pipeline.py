@@ -74,7 +74,14 @@ def test_a_conversation_is_claimed_called_and_completed(bench: Bench) -> None:
     assert bench.handle() is Outcome.PROCESSED
     assert bench.store.names() == ["claim", "complete"]
     assert bench.arguments("complete")["delta"] == 10.5
-    assert bench.runtime.reports == ["received", "claiming", "claimed", "calling", "writing"]
+    assert bench.runtime.reports == [
+        "received",
+        "claiming",
+        "claimed",
+        "calling",
+        "called answered",
+        "writing",
+    ]
 
 
 def test_a_database_that_goes_away_before_the_claim_is_waited_for(bench: Bench) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from supervisor import __version__
 from supervisor.blame import Verdict
+from supervisor.breaker import Breaker, State
 from supervisor.events import Cause
 from supervisor.lifecycle import Phase
 from supervisor.limits import MB
@@ -23,7 +24,9 @@ def test_status_has_the_contracts_shape() -> None:
     calling = replace(calling, fresh_rss_bytes=30 * MB, resting_rss_bytes=33 * MB)
     seen = {0: Reading(calling, 35 * MB)}
     roster.observe(seen, 5.0, 300 * MB)
-    told = status(roster, seen, 6.0, SETTINGS, pid=7, outcomes={"processed": 3, "duplicate": 1})
+    told = status(
+        roster, seen, 6.0, SETTINGS, pid=7, outcomes={"processed": 3, "duplicate": 1}, breaker=Breaker()
+    )
     assert told["supervisor"] == {
         "pid": 7,
         "version": __version__,
@@ -32,6 +35,7 @@ def test_status_has_the_contracts_shape() -> None:
         "rss_budget_mb": 300,
         "rss_hard_mb": 375,
         "state": "starting",
+        "breaker": {"state": "closed", "failed_in_a_row": 0, "open_s": 0.0, "next_probe_in_s": None},
     }
     assert told["children"][0] == {
         "slot": 0,
@@ -71,7 +75,7 @@ def test_states_are_named_for_people() -> None:
     roster.draining(1, Verdict(Cause.RELOAD, blamed=False), 1.0)
     roster.freezing(2, Verdict(Cause.DEADLINE, blamed=True), 1.0)
     seen[3] = Reading(replace(IDLE, phase=Phase.WAITING_BROKER))
-    told = status(roster, seen, 6.0, SETTINGS, pid=7, outcomes={})
+    told = status(roster, seen, 6.0, SETTINGS, pid=7, outcomes={}, breaker=Breaker())
     assert [child["state"] for child in told["children"]] == [
         "idle",
         "draining",
@@ -81,4 +85,22 @@ def test_states_are_named_for_people() -> None:
     ]
     assert told["supervisor"]["state"] == "waiting"
     roster.stopping(7.0, at_once=False)
-    assert status(roster, seen, 7.0, SETTINGS, pid=7, outcomes={})["supervisor"]["state"] == "stopping"
+    assert (
+        status(roster, seen, 7.0, SETTINGS, pid=7, outcomes={}, breaker=Breaker())["supervisor"]["state"]
+        == "stopping"
+    )
+
+
+def test_a_breaker_that_is_not_closed_is_seen() -> None:
+    """Since when, after how many failures, and when it will be tried again; the whole then waits."""
+    roster = Roster(1, 0.0)
+    roster.forked(0, 100, 1.0, 0)
+    breaker = Breaker(state=State.OPEN, failures=16, opened_at=100.0, due_at=115.0)
+    told = status(roster, {0: Reading(IDLE)}, 105.0, SETTINGS, pid=7, outcomes={}, breaker=breaker)
+    assert told["supervisor"]["state"] == "waiting"
+    assert told["supervisor"]["breaker"] == {
+        "state": "open",
+        "failed_in_a_row": 16,
+        "open_s": 5.0,
+        "next_probe_in_s": 10.0,
+    }
