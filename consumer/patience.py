@@ -42,6 +42,15 @@ class Patience:
 
     def _wait(self, reason: str, tries: int, *, keep: bool) -> int:
         """Wait until the database answers. It is asked while waiting: a hanging one is not the message's fault."""
+        if tries == 0:
+            # A session that died while it rested says nothing of the database: it is asked before anything is said
+            self._runtime.waiting("database", "")
+            try:
+                self._reach()
+            except DatabaseAway as away:
+                reason = away.reason
+            else:
+                return 1
         while True:
             tries += 1
             self._runtime.waiting("database", reason)

@@ -72,6 +72,9 @@ WORKING = frozenset(
 )
 """Phases that only a child past its boot can be in."""
 
+PROVING = WORKING - {Phase.RECEIVING, Phase.RECEIVED, Phase.CLAIMING, Phase.HOLDING, Phase.WRITING}
+"""Phases that are entered only when a server has answered: the others are tries."""
+
 
 class State(Enum):
     """Where a child stands, by what its supervisor has done with it."""

@@ -26,9 +26,9 @@ from supervisor.events import (
     Event,
     Waiting,
 )
-from supervisor.lifecycle import WAITING, WORKING, Phase, State, step
+from supervisor.lifecycle import PROVING, WAITING, Phase, State, step
 from supervisor.limits import MB
-from supervisor.reading import Reading
+from supervisor.reading import Reading, SlotView
 from supervisor.restart import Life, backoff_s, failures_after, pause_after
 
 CRASH_LOOP = 3
@@ -434,9 +434,18 @@ class Roster:
             if waiting and phase not in self.waits and (note or now - begun >= UNANSWERED_S):
                 self.waits[phase] = begun
                 events.append(Waiting(on, note or "no answer yet", len(waiting)))
-            elif not waiting and phase in self.waits and any(view.phase in WORKING for view in views):
+            elif (
+                not waiting
+                and phase in self.waits
+                and any(_proves(view, self.waits[phase]) for view in views)
+            ):
                 events.append(Back(on, round(now - self.waits.pop(phase), 3)))
         return events
+
+
+def _proves(view: SlotView, since: float) -> bool:
+    """Say whether the child has got an answer since then."""
+    return view.phase in PROVING and view.phase_since >= since
 
 
 def account(

@@ -291,14 +291,17 @@ def test_a_thawed_child_goes_on_where_it_was() -> None:
 
 
 def test_waiting_is_told_once_and_so_is_its_end() -> None:
-    """Eight children that lose the database are one line, not eight a turn."""
+    """Eight children that lose the database are one line, not eight a turn; a try, or resting as before, proves nothing."""
     roster = ready(book())
     away = replace(view(Phase.WAITING_DATABASE), phase_since=3.0, note="refused")
     assert roster.observe({0: Reading(away), 1: Reading(away)}, 4.0, 300 * MB) == [
         Waiting("database", "refused", 2)
     ]
     assert roster.observe({0: Reading(away), 1: Reading(view())}, 5.0, 300 * MB) == []
-    assert roster.observe({0: Reading(view()), 1: Reading(view())}, 6.0, 300 * MB) == [Back("database", 3.0)]
+    tries = Reading(replace(view(Phase.CLAIMING), phase_since=5.5))
+    assert roster.observe({0: tries, 1: Reading(view())}, 5.5, 300 * MB) == []
+    done = Reading(replace(view(), phase_since=6.0))
+    assert roster.observe({0: done, 1: Reading(view())}, 6.0, 300 * MB) == [Back("database", 3.0)]
     assert roster.observe({0: Reading(view()), 1: Reading(view())}, 7.0, 300 * MB) == []
 
 
