@@ -26,6 +26,7 @@ from consumer.runtime import Runtime
 from consumer.settings import ConsumerSettings
 from repository import migrations, rejects
 from repository.connection import Database
+from repository.deaths import Past
 from repository.errors import DatabaseAway, SchemaOld
 from repository.events import Events
 
@@ -118,6 +119,7 @@ class Child:
             runtime=runtime,
             link=link,
             store=Events(database, self.settings.lease_s),
+            past=Past(database),
             keep_reject=partial(_keep_reject, database),
             reach=partial(migrations.schema_version, database),
             api=api,

@@ -10,6 +10,7 @@ the log is durable elsewhere, else it is parked in the row first. That holds for
 While the database is away the delivery is held, and no outcome is written because of it.
 """
 
+import contextlib
 import logging
 import time
 import zlib
@@ -19,8 +20,8 @@ from functools import partial
 from random import Random
 from typing import Any, Protocol
 
-from consumer import scoring, sources
-from consumer.claiming import Claiming
+from consumer import scoring, sources, suspicion
+from consumer.claiming import ACCOUNT_POLL_S, Claiming
 from consumer.conversation import Payload, Transcript, transcribe
 from consumer.disposition import ErrorCode, Failure, retry_delay_s, verdict_on_claim
 from consumer.errors import (
@@ -40,9 +41,11 @@ from consumer.message import Message, identify, parse
 from consumer.outcome import Outcome
 from consumer.pace import CallEnd, Pace
 from consumer.patience import Patience
-from consumer.ports import Delivery, Link, Store
+from consumer.ports import Delivery, Link, Past, Store
 from consumer.runtime import Runtime
 from consumer.settings import ConsumerSettings
+from consumer.suspicion import Doubt
+from repository.deaths import Mark
 from repository.errors import BadData, DatabaseAway, Fenced, RepositoryError
 from repository.rows import Bill, Claimed, Refusal, Refused, UserStatus
 
@@ -69,6 +72,7 @@ class Pipeline:
         runtime: Runtime,
         link: Link,
         store: Store,
+        past: Past,
         keep_reject: Callable[[Delivery, str], None],
         reach: Callable[[], object],
         api: Api,
@@ -81,6 +85,7 @@ class Pipeline:
         self._runtime = runtime
         self._link = link
         self._store = store
+        self._past = past
         self._keep_reject = keep_reject
         self._api = api
         self._settings = settings
@@ -99,14 +104,39 @@ class Pipeline:
     def handle(self, delivery: Delivery) -> Outcome:
         """Deal with one delivery. RETURNED: do not acknowledge, it goes back to the broker."""
         started = self._clock()
-        self._runtime.received(delivery.size, zlib.crc32(delivery.body[:IDENTIFYING_BYTES]))
+        mark = Mark(delivery.size, zlib.crc32(delivery.body[:IDENTIFYING_BYTES]), delivery.message_id)
+        self._runtime.received(mark.body_bytes, mark.body_crc32)
         try:
-            return self._handle(delivery, started)
+            deadly = self._deadly(mark) if delivery.redelivered and delivery.spool is None else None
+            return self._handle(delivery, started) if deadly is None else self._avoid(delivery, mark, deadly)
         except GiveBack as given_back:
             log.info(
                 "message_returned", extra={"reason": given_back.reason, "message_id": delivery.message_id}
             )
             return Outcome.RETURNED
+
+    def _deadly(self, mark: Mark) -> Failure | None:
+        """Say whether children died of this body before they could claim its event; it is not opened for that."""
+        began, first = self._clock(), None
+        while True:
+            history = self._patience.hold(self._runtime.holding, partial(self._past.history, mark))
+            first = history.deaths if first is None else first
+            match suspicion.judge(history, first, self._clock() - began):
+                case Doubt.SET_ASIDE:
+                    return verdict_on_claim(1, history.blamed, history.last_blame)
+                case Doubt.OPEN:
+                    self._runtime.received(mark.body_bytes, mark.body_crc32)
+                    return None
+                case Doubt.WAIT:
+                    self._link.rest(ACCOUNT_POLL_S)
+                    self._patience.give_back_if_over("waiting for the last holder's account")
+
+    def _avoid(self, delivery: Delivery, mark: Mark, deadly: Failure) -> Outcome:
+        named = identify(b"", delivery.message_id)
+        outcome = self._dead_letter(delivery, named, deadly.code.value, deadly.details)
+        with contextlib.suppress(RepositoryError):
+            self._past.forgive(mark)
+        return outcome
 
     def _handle(self, delivery: Delivery, started: float) -> Outcome:
         try:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from consumer.intake import Spool
+from repository.deaths import History, Mark
 from repository.rows import Bill, Claimed, ClaimRequest, Contended, Refused, Sighting, StoredLog, UserStatus
 
 
@@ -44,6 +45,14 @@ class Link(Protocol):
     def dead_letter(self, delivery: Delivery, reason: str, details: str) -> None:
         """Copy a body to the dead queue, confirmed. Raises BrokerAway when it is not known to be there."""
         ...
+
+
+class Past(Protocol):
+    """What became of earlier holders of a message: repository.deaths.Past."""
+
+    def history(self, mark: Mark) -> History: ...
+
+    def forgive(self, mark: Mark) -> None: ...
 
 
 class Store(Protocol):

@@ -1,4 +1,4 @@
-"""The account of the dead: a supervisor writes how the holder of a claim ended."""
+"""The account of the dead: a supervisor writes how the holder of a message ended."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +14,9 @@ SQL = load("deaths")
 class Account:
     """One death, as the parent read it from the child's record.
 
+    conversation_id: before the claim, what the message's properties say, or empty.
     event_id, epoch: 0 when the child had not read the reply to its claim; the row tells them by claimed_by then.
+    claimed_by: empty before the claim. body_crc32: of the body's beginning, 0 while it was arriving.
     blamed: the message caused it. died_at: with a time zone. rss_bytes: resident at the last reading.
     """
 
@@ -22,6 +24,8 @@ class Account:
     event_id: int
     epoch: int
     claimed_by: str
+    body_bytes: int
+    body_crc32: int
     cause: str
     blamed: bool
     died_at: datetime
@@ -31,10 +35,54 @@ class Account:
     rss_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a body is known by before anyone has opened it."""
+
+    body_bytes: int
+    body_crc32: int
+    message_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What is known of a body: deaths with it in hand before a claim, and whether its event was ever claimed.
+
+    blamed: those that count against it; last_blame: cause of the newest.
+    """
+
+    deaths: int
+    blamed: int
+    last_blame: str | None
+    claimed: bool
+
+
 def record(database: Database, accounts: Sequence[Account]) -> int:
     """Write the accounts and return how many are new.
 
-    One that is there already stays as it is; one whose claim cannot be found (it was never committed) is dropped.
-    Raises DatabaseAway; it may be called again with the same accounts.
+    One that is there already stays as it is; one whose claim cannot be found (it was never committed) is told of its
+    body. Raises DatabaseAway; it may be called again with the same accounts.
     """
-    return sum(len(database.execute(SQL["record"], asdict(account))) for account in accounts)
+    return sum(_record(database, account) for account in accounts)
+
+
+def _record(database: Database, account: Account) -> int:
+    values = asdict(account) | {"message_id": account.conversation_id or None}
+    if account.claimed_by and (found := database.execute(SQL["record"], values)):
+        return len(found)
+    return len(database.execute(SQL["record_unclaimed"], values))
+
+
+class Past:
+    """What became of those who had a message in hand before."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def history(self, mark: Mark) -> History:
+        """Look a body up. Raises DatabaseAway."""
+        return History(**self._database.execute(SQL["history"], asdict(mark))[0])
+
+    def forgive(self, mark: Mark) -> None:
+        """Forget the deaths: whoever sends the body again starts anew. Raises DatabaseAway."""
+        self._database.execute(SQL["forgive"], asdict(mark))

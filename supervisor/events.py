@@ -36,6 +36,8 @@ class Death:
 
     cause, blamed: why, and whether it counts against the message. died_at: wall clock, UTC. rss_bytes: its last
     reading, None when there was none. event_id, epoch: 0 when the reply to the claim may not have been read.
+    claimed_by: empty when no event was asked for yet; conversation_id is then what came with the message, or empty.
+    body_bytes, body_crc32: of the body, and of its beginning.
     """
 
     slot: int
@@ -49,6 +51,8 @@ class Death:
     event_id: int
     epoch: int
     claimed_by: str
+    body_bytes: int
+    body_crc32: int
 
 
 @dataclass(frozen=True, slots=True)

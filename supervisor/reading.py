@@ -39,6 +39,11 @@ class SlotView:
         return self.claimed_by is not None
 
     @property
+    def in_hand(self) -> bool:
+        """Say whether a message is there, claimed or not."""
+        return self.message_since is not None
+
+    @property
     def past_boot(self) -> bool:
         """Say whether the child has been ready, even if it waits for a server now."""
         return self.phase in WORKING or self.messages > 0 or self.message_since is not None

@@ -305,7 +305,7 @@ class Roster:
         child = self.child(page)
         number = child.slot
         view = reading.view if reading else None
-        if reading is not None and reading.view.claims and not child.accounted:
+        if reading is not None and reading.view.in_hand and not child.accounted:
             heaviest = replace(reading, rss_bytes=max(reading.rss_bytes or 0, end.peak_rss_bytes) or None)
             self.accounts.add(account(child, heaviest, verdict, died_at=died_at, host=host), now)
         if self.heir is not None and self.heir.page == page:
@@ -452,7 +452,7 @@ def account(
     child: Child, reading: Reading | None, verdict: Verdict, *, died_at: datetime, host: str
 ) -> Death:
     """Write down what a child had in hand when it ended, or when it was made to stand still to be ended."""
-    if reading is None or reading.view.claimed_by is None:
+    if reading is None or not reading.view.in_hand:
         raise ValueError("nothing in hand to account for")
     view = reading.view
     return Death(
@@ -466,7 +466,9 @@ def account(
         conversation_id=view.conversation_id or "",
         event_id=view.event_id,
         epoch=view.epoch,
-        claimed_by=reading.view.claimed_by,
+        claimed_by=view.claimed_by or "",
+        body_bytes=view.body_bytes,
+        body_crc32=view.body_crc32,
     )
 
 

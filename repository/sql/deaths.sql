@@ -10,3 +10,27 @@ SELECT e.id, CASE WHEN e.claimed_by = %(claimed_by)s::text THEN e.claim_epoch EL
    AND (e.claimed_by = %(claimed_by)s::text OR %(epoch)s BETWEEN 1 AND e.claim_epoch - (e.claimed_by IS NOT NULL)::int)
 ON CONFLICT (event_id, claim_epoch) DO NOTHING
 RETURNING event_id;
+
+-- name: record_unclaimed
+-- One death before the claim; or in it, when the claim was never committed. Told again it is there already.
+INSERT INTO message_deaths (host, pid, died_at, body_bytes, body_crc32, message_id, cause, blamed, slot, rss_bytes)
+SELECT %(host)s::text, %(pid)s, %(died_at)s::timestamptz, %(body_bytes)s::bigint, %(body_crc32)s::bigint,
+       %(message_id)s::text, %(cause)s::text, %(blamed)s::boolean, %(slot)s, %(rss_bytes)s::bigint
+ WHERE NOT EXISTS (SELECT FROM child_deaths AS d WHERE d.claimed_by = %(claimed_by)s::text)
+ON CONFLICT (host, pid, died_at) DO NOTHING
+RETURNING pid;
+
+-- fragment: this_body
+d.body_bytes = %(body_bytes)s AND d.body_crc32 IN (0, %(body_crc32)s) AND d.message_id IS NOT DISTINCT FROM %(message_id)s::text
+
+-- name: history
+-- What is known of a body that nobody has opened yet. A death of more than a day ago was another program's.
+SELECT count(*) AS deaths, count(*) FILTER (WHERE d.blamed) AS blamed,
+       (array_agg(d.cause ORDER BY d.died_at DESC) FILTER (WHERE d.blamed))[1] AS last_blame,
+       EXISTS (SELECT FROM conversation_events AS e
+                WHERE e.conversation_id = %(message_id)s::text AND e.claim_epoch > 0) AS claimed
+  FROM message_deaths AS d
+ WHERE {this_body} AND d.died_at > clock_timestamp() - interval '1 day';
+
+-- name: forgive
+DELETE FROM message_deaths AS d WHERE {this_body};

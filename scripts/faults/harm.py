@@ -1,8 +1,9 @@
 """What happens to a process that works on a conversation, when faults are injected.
 
 A conversation whose id names a runaway (`scripts.faults.runaway`) becomes one. One whose id begins with `poison-` makes
-its process die as of a broken pointer. With FRIENDSHIP_FAULT_LEAK_MB set, every conversation leaves that much memory
-behind in its process; with FRIENDSHIP_FAULT_USE_MB it uses as much and gives it back.
+its process die as of a broken pointer, and one whose id begins with `unreadable-` already when it is parsed. With
+FRIENDSHIP_FAULT_LEAK_MB set, every conversation leaves that much memory behind in its process; with
+FRIENDSHIP_FAULT_USE_MB it uses as much and gives it back.
 """
 
 import resource
@@ -16,6 +17,8 @@ from scripts.faults import runaway
 
 LEAK, USE = "FRIENDSHIP_FAULT_LEAK_MB", "FRIENDSHIP_FAULT_USE_MB"
 POISON = "poison-"
+UNREADABLE = b'"unreadable-'
+HEAD_BYTES = 4096  # the ids come before the texts
 
 _leaked: list[bytes] = []
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from consumer import pace, pipeline
 from consumer.ports import Delivery
-from scripts.faults.harm import LEAK, USE, Harm
+from scripts.faults.harm import HEAD_BYTES, LEAK, UNREADABLE, USE, Harm, die
 from supervisor import signals
 from supervisor.__main__ import main
 from supervisor.breaker import Rules
@@ -32,6 +32,7 @@ def inject(harm: Harm) -> None:
     """Put the faults before the step that reads a log; before the fork, so that every child has them."""
     parent = os.getpid()
     transcribe = pipeline.transcribe  # type: ignore[attr-defined] # imported there, and looked up there at each call
+    parse = pipeline.parse  # type: ignore[attr-defined] # likewise
     handle = pipeline.Pipeline.handle
 
     @functools.wraps(transcribe)
@@ -42,12 +43,19 @@ def inject(harm: Harm) -> None:
         harm.befall(conversation_id)
         return transcribe(source, user_id, conversation_id, *rest, **named)
 
+    @functools.wraps(parse)
+    def deadly(body: bytes, *rest: Any, **named: Any) -> Any:
+        if UNREADABLE in body[:HEAD_BYTES]:
+            die()
+        return parse(body, *rest, **named)
+
     @functools.wraps(handle)
     def telling(self: pipeline.Pipeline, delivery: Delivery) -> Any:
         if delivery.redelivered:
             log.info("redelivered", extra={"message_id": delivery.message_id})
         return handle(self, delivery)
 
+    setattr(pipeline, "parse", deadly)  # noqa: B010 - not one of its own names
     setattr(pipeline, "transcribe", faulty)  # noqa: B010 - not one of its own names
     setattr(pipeline.Pipeline, "handle", telling)  # noqa: B010 - mypy takes methods for fixed
 

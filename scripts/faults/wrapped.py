@@ -18,10 +18,9 @@ from typing import Any
 import httpx
 import orjson
 
-from scripts.faults.harm import Harm
+from scripts.faults.harm import HEAD_BYTES, Harm
 
 CONVERSATION_ID = re.compile(rb'"conversation_id"\s*:\s*("(?:[^"\\]|\\.)*")')
-HEAD_BYTES = 4096  # the ids come before the texts
 
 
 def inject(harm: Harm) -> None:

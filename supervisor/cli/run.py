@@ -50,6 +50,8 @@ class Programs:
                 event_id=death.event_id,
                 epoch=death.epoch,
                 claimed_by=death.claimed_by,
+                body_bytes=death.body_bytes,
+                body_crc32=death.body_crc32,
                 cause=death.cause.value,
                 blamed=death.blamed,
                 died_at=death.died_at,

@@ -356,14 +356,18 @@ def test_version_five_gets_its_bills_and_keeps_its_rows(
         keep(desk.database, b"refused", "INVALID_MESSAGE", "talk")
         rows = "SELECT * FROM conversation_events ORDER BY id"
         old, files = desk.run(rows), file_nodes(desk)
-        assert (schema_version(desk.database), LATEST) == (5, 6)
-        assert migrate(database_url) == ["0006_bill_and_parts"]
+        assert schema_version(desk.database) == 5 < LATEST
+        assert migrate(database_url) == NAMES[5:]
         none = {"body_bytes": None, "peak_rss_bytes": None, "processing_ms": None}
         assert desk.run(rows) == [row | none for row in old]
         after = file_nodes(desk)
         assert {name: after[name] for name in files} == files
         assert desk.run("SELECT body, whole FROM rejected_messages") == [{"body": b"refused", "whole": None}]
-        added = [column for column in columns(desk) if column["column_name"] in none]
+        added = [
+            column
+            for column in columns(desk)
+            if column["column_name"] in none and column["table_name"] == "conversation_events"
+        ]
         assert [
             (column["data_type"], column["is_nullable"], column["column_default"]) for column in added
         ] == [

@@ -19,6 +19,8 @@ def death(pid: int) -> Death:
         event_id=1,
         epoch=1,
         claimed_by=f"me-{pid}",
+        body_bytes=3000,
+        body_crc32=7,
     )
 
 

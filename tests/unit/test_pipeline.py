@@ -15,9 +15,10 @@ from consumer.outcome import Outcome
 from consumer.pipeline import Pipeline
 from consumer.ports import Delivery
 from consumer.settings import BrokerSettings, ConsumerSettings, MemoryApiSettings
+from repository.deaths import History, Mark
 from repository.errors import BadData, DatabaseAway, Fenced, RepositoryError
 from repository.rows import Claimed, Contended, Refusal, Refused, StoredLog
-from tests.fixtures.fakes import SEEN, FakeApi, FakeClock, FakeLink, FakeRuntime, FakeStore
+from tests.fixtures.fakes import SEEN, FakeApi, FakeClock, FakeLink, FakePast, FakeRuntime, FakeStore
 
 LOG = [{"speaker": "pika", "text": "hi"}, {"speaker": "user", "text": "hello"}]
 BODY = orjson.dumps({"conversation_id": "c", "user_id": "u", "agent_tag": "movie", "conversation_log": LOG})
@@ -33,6 +34,7 @@ class Bench:
         self.clock = FakeClock()
         self.link = FakeLink(self.clock)
         self.store = FakeStore()
+        self.past = FakePast()
         self.api = FakeApi()
         self.rejects: list[bytes] = []
         self.reach_faults: list[Exception] = []
@@ -42,6 +44,7 @@ class Bench:
             runtime=self.runtime,
             link=self.link,
             store=self.store,
+            past=self.past,
             keep_reject=lambda delivery, _reason: self.rejects.append(bytes(delivery.body)),
             reach=self.reach,
             api=self.api,
@@ -56,8 +59,10 @@ class Bench:
         if self.reach_faults:
             raise self.reach_faults.pop(0)
 
-    def handle(self, body: bytes = BODY, *, redelivered: bool = False) -> Outcome:
-        self.delivery = Delivery(1, redelivered, body)
+    def handle(
+        self, body: bytes = BODY, *, redelivered: bool = False, message_id: str | None = None
+    ) -> Outcome:
+        self.delivery = Delivery(1, redelivered, body, message_id)
         return self.pipeline.handle(self.delivery)
 
     def arguments(self, name: str) -> dict[str, object]:
@@ -85,7 +90,7 @@ def test_a_conversation_is_claimed_called_and_completed(bench: Bench) -> None:
 
 
 def test_a_database_that_goes_away_before_the_claim_is_waited_for(bench: Bench) -> None:
-    """The delivery is held, nothing is marked, and the waits grow; before the first one the database is asked at once."""
+    """The delivery is held, nothing is marked, and the waits grow; the first look at the database comes at once."""
     bench.store.faults["claim"] = [DatabaseAway("down")] * 4
     assert bench.handle() is Outcome.PROCESSED
     assert bench.runtime.reports.count("waiting database") == 4
@@ -381,3 +386,45 @@ def test_out_of_memory_is_no_outcome_of_an_attempt(bench: Bench) -> None:
         with pytest.raises(MemoryError):
             bench.handle()
     assert not any(name in {"fail", "complete"} for name, _ in bench.store.calls)
+
+
+def test_a_message_that_two_children_died_of_unclaimed_is_never_opened(bench: Bench) -> None:
+    """It is set aside by its size, checksum and id, under the cause; whoever sends it again starts anew."""
+    bench.past.histories = [History(2, 2, "rss_hard", claimed=False)]
+    assert bench.handle(b"\x00deadly", redelivered=True, message_id="c") is Outcome.DEAD_LETTERED
+    assert bench.link.dead == [(b"\x00deadly", "MEMORY_BUDGET_EXCEEDED")]
+    assert bench.store.names() == ["refuse"]
+    assert bench.past.forgiven == [Mark(7, zlib.crc32(b"\x00deadly"), "c")]
+
+
+def test_a_redelivered_message_waits_for_the_account_of_its_last_holder(bench: Bench) -> None:
+    """The broker is quicker than the supervisor: what it writes within a second counts."""
+    bench.past.histories = [History(1, 1, "crashed", claimed=False)] * 3 + [
+        History(2, 2, "crashed", claimed=False)
+    ]
+    assert bench.handle(redelivered=True) is Outcome.DEAD_LETTERED
+    assert bench.runtime.reports[:3] == ["received", "holding", "holding"]
+    assert bench.store.names() == []
+
+
+def test_without_an_account_it_is_opened_after_a_second(bench: Bench) -> None:
+    """Most redeliveries tell of a lost connection only."""
+    bench.past.histories = [History(0, 0, None, claimed=False)]
+    started = bench.clock.now
+    assert bench.handle(redelivered=True) is Outcome.PROCESSED
+    assert 1.0 <= bench.clock.now - started < 1.5
+    assert bench.runtime.reports.count("received") == 2
+
+
+def test_a_message_whose_event_was_claimed_before_is_opened_at_once(bench: Bench) -> None:
+    """Somebody could read it."""
+    bench.past.histories = [History(0, 0, None, claimed=True)]
+    started = bench.clock.now
+    assert bench.handle(redelivered=True) is Outcome.PROCESSED
+    assert bench.clock.now == started
+
+
+def test_a_message_that_comes_for_the_first_time_is_not_asked_about(bench: Bench) -> None:
+    """It costs no statement."""
+    bench.past.histories = [History(2, 2, "crashed", claimed=False)]
+    assert bench.handle() is Outcome.PROCESSED

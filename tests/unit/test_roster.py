@@ -93,8 +93,18 @@ def test_a_death_with_a_claim_in_hand_leaves_an_account() -> None:
     assert (death.slot, death.pid, death.host, death.died_at, death.rss_bytes) == (0, 100, "here", AT, 42)
 
 
-@pytest.mark.parametrize("seen", [None, view(), replace(CLAIMED, claimed_by=None)])
-def test_a_death_without_a_claim_leaves_none(seen: SlotView | None) -> None:
+def test_a_death_before_the_claim_leaves_one_that_tells_of_the_body() -> None:
+    """There is no event to tell of; whoever gets the body next can know it again."""
+    roster = ready(book())
+    seen = replace(view(Phase.RECEIVED), message_since=3.0, body_bytes=3000, body_crc32=77)
+    reap(roster, 0, CRASHED, seen, end=Exit(None, 11))
+    (death,) = roster.accounts.waiting
+    assert (death.claimed_by, death.event_id, death.conversation_id) == ("", 0, "")
+    assert (death.body_bytes, death.body_crc32, death.blamed) == (3000, 77, True)
+
+
+@pytest.mark.parametrize("seen", [None, view()])
+def test_a_death_with_nothing_in_hand_leaves_none(seen: SlotView | None) -> None:
     """There is nothing that anyone would wait for."""
     roster = ready(book())
     reap(roster, 0, CRASHED, seen)
@@ -291,7 +301,7 @@ def test_a_thawed_child_goes_on_where_it_was() -> None:
 
 
 def test_waiting_is_told_once_and_so_is_its_end() -> None:
-    """Eight children that lose the database are one line, not eight a turn; a try, or resting as before, proves nothing."""
+    """Children that lose the database are one line, not eight a turn; a try, or resting as before, proves nothing."""
     roster = ready(book())
     away = replace(view(Phase.WAITING_DATABASE), phase_since=3.0, note="refused")
     assert roster.observe({0: Reading(away), 1: Reading(away)}, 4.0, 300 * MB) == [

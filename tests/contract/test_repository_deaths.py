@@ -1,0 +1,88 @@
+"""Deaths before a claim: told of the body, since there is no event to tell of."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from repository.deaths import Account, History, Mark, Past, record
+from tests.contract.events_desk import Desk, death
+
+MARK = Mark(body_bytes=3000, body_crc32=77, message_id="talk")
+NOTHING = History(0, 0, None, claimed=False)
+
+
+def died(pid: int, *, cause: str = "crashed", blamed: bool = True, crc32: int = 77) -> Account:
+    """Give the account of a child that had not claimed yet."""
+    return Account(
+        conversation_id="talk",
+        event_id=0,
+        epoch=0,
+        claimed_by="",
+        body_bytes=3000,
+        body_crc32=crc32,
+        cause=cause,
+        blamed=blamed,
+        died_at=datetime.now(UTC),
+        host="here",
+        slot=0,
+        pid=pid,
+        rss_bytes=1,
+    )
+
+
+def test_deaths_are_known_by_size_checksum_and_id(desk: Desk) -> None:
+    """Another body of the same size, or the same body under another id, is another message."""
+    past = Past(desk.database)
+    assert past.history(MARK) == NOTHING
+    assert record(desk.database, [died(1), died(2, cause="deadline"), died(3, blamed=False)]) == 3
+    assert past.history(MARK) == History(3, 2, "deadline", claimed=False)
+    assert past.history(replace(MARK, body_crc32=78)) == NOTHING
+    assert past.history(replace(MARK, body_bytes=3001)) == NOTHING
+    assert past.history(replace(MARK, message_id=None)) == NOTHING
+
+
+def test_a_death_while_the_body_arrived_counts_for_every_body_of_that_size_and_id(desk: Desk) -> None:
+    """Nobody had seen its bytes."""
+    record(desk.database, [died(1, crc32=0)])
+    assert Past(desk.database).history(MARK) == History(1, 1, "crashed", claimed=False)
+
+
+def test_an_account_that_is_told_again_counts_once(desk: Desk) -> None:
+    """A janitor that was killed is sent again with all that it had."""
+    account = died(1)
+    assert [record(desk.database, [account]) for _ in range(2)] == [1, 0]
+    assert Past(desk.database).history(MARK).deaths == 1
+
+
+def test_an_event_that_was_claimed_is_known_to_be_readable(desk: Desk) -> None:
+    """Also when it was given back since."""
+    claim = desk.claim("talk")
+    assert Past(desk.database).history(MARK) == replace(NOTHING, claimed=True)
+    desk.events.release(claim)
+    assert Past(desk.database).history(MARK) == replace(NOTHING, claimed=True)
+
+
+def test_a_claim_that_was_never_committed_leaves_a_death_of_the_body(desk: Desk) -> None:
+    """Whoever dies while it claims had not got the event: the row cannot tell, the body can."""
+    claim = replace(desk.claim("other"), conversation_id="talk", event_id=0, epoch=0, claimed_by="nobody")
+    lost = replace(death(claim, blamed=True, known=False), died_at=datetime.now(UTC))
+    assert [record(desk.database, [lost]) for _ in range(2)] == [1, 0]
+    assert Past(desk.database).history(MARK).blamed == 1
+
+
+def test_an_account_of_a_claim_is_no_death_of_the_body(desk: Desk) -> None:
+    """It is told once, also when it is told again."""
+    claim = desk.claim("talk")
+    account = death(claim, blamed=True)
+    assert [record(desk.database, [account]) for _ in range(2)] == [1, 0]
+    assert Past(desk.database).history(MARK).deaths == 0
+
+
+def test_forgiven_deaths_and_those_of_long_ago_count_no_more(desk: Desk) -> None:
+    """Whoever sends the body again, to a program that was mended, starts anew."""
+    past = Past(desk.database)
+    record(desk.database, [died(1), replace(died(2), body_bytes=9)])
+    past.forgive(MARK)
+    assert past.history(MARK) == NOTHING
+    assert past.history(replace(MARK, body_bytes=9)).deaths == 1
+    desk.run("UPDATE message_deaths SET died_at = died_at - interval '25 hours'")
+    assert past.history(replace(MARK, body_bytes=9)) == NOTHING
