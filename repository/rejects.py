@@ -1,6 +1,8 @@
 """Bodies that belong into the dead-letter queue, kept here while it cannot be written."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 from uuid import uuid4
@@ -13,6 +15,20 @@ from repository.statements import load
 SQL = load("rejects")
 
 Bytes = bytes | bytearray | memoryview
+SLICE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A body that is kept. bytes: its size. hits: times it came."""
+
+    sha256: bytes
+    reason: str
+    message_id: str | None
+    bytes: int
+    hits: int
+    first_seen: datetime
+    last_seen: datetime
 
 
 def keep(database: Database, body: Bytes, reason: str, message_id: str | None) -> None:
@@ -37,6 +53,26 @@ def keep_parts(database: Database, parts: Iterable[Bytes], reason: str, message_
     body = {"whole": whole, "sha256": digest.digest(), "bytes": size}
     if not database.execute(SQL["keep_whole"], body | label(reason, message_id)):
         raise DatabaseAway("parts of a refused body are gone again")
+
+
+def kept(database: Database) -> list[Kept]:
+    """List what is kept, oldest first. Raises DatabaseAway."""
+    return [Kept(**row) for row in database.execute(SQL["kept"])]
+
+
+def slices(database: Database, body_sha256: Bytes) -> Iterator[Bytes]:
+    """Read a body piece by piece, so that one of any size costs a piece. Raises DatabaseAway."""
+    number = 0
+    while found := database.execute(
+        SQL["slice"], {"sha256": body_sha256, "number": number, "size": SLICE_BYTES}
+    ):
+        yield found[0]["piece"]
+        number += 1
+
+
+def drop(database: Database, body_sha256: Bytes) -> bool:
+    """Remove a body for good; say whether it was there. Raises DatabaseAway."""
+    return bool(database.execute(SQL["drop"], {"sha256": body_sha256}))
 
 
 def label(reason: str, message_id: str | None) -> dict[str, Any]:

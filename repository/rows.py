@@ -81,7 +81,7 @@ class Refusal(Enum):
 class Refused:
     """The event cannot be had; nothing was changed.
 
-    event_id: None when only the ledger still knows the conversation.
+    event_id: None when the row is gone, and only the ledger or a mark still knows the conversation.
     log_durable: the log is in the row or parked there, so a message that carries it may be acknowledged; see the one
     ack rule.
     settled: PROCESSED or SKIPPED.

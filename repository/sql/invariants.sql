@@ -3,10 +3,12 @@
 
 -- name: processed_without_ledger
 -- severity: breach
--- An event says PROCESSED, but its change is in no user's score.
+-- An event says PROCESSED, but its change is in no user's score, nor that of an older row of the same conversation which
+-- was deleted.
 SELECT 'event ' || e.id FROM conversation_events AS e
  WHERE e.claim_epoch > 0 AND e.status = 'PROCESSED'
    AND NOT EXISTS (SELECT FROM score_ledger AS l WHERE l.event_id = e.id)
+   AND NOT EXISTS (SELECT FROM score_ledger AS l WHERE l.conversation_id = e.conversation_id)
  ORDER BY e.id;
 
 -- name: ledger_without_processed

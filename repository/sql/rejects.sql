@@ -34,3 +34,26 @@ spare AS (
     DELETE FROM rejected_parts AS p USING kept
      WHERE p.whole = %(whole)s::uuid AND kept.whole IS DISTINCT FROM p.whole)
 SELECT TRUE AS kept FROM kept;
+
+-- name: kept
+-- What is kept, oldest first; of a body only its size.
+SELECT r.body_sha256 AS sha256, r.reason, r.message_id, r.bytes, r.hits, r.first_seen, r.last_seen
+  FROM rejected_messages AS r
+ ORDER BY r.first_seen, r.body_sha256;
+
+-- name: slice
+-- A piece of a body, from 0; of one that is in parts, the part of this number. No row after the last.
+SELECT x.piece
+  FROM (SELECT CASE WHEN r.whole IS NOT NULL
+                    THEN (SELECT p.body FROM rejected_parts AS p
+                           WHERE p.whole = r.whole AND p.part = %(number)s::integer)
+                    WHEN %(number)s::bigint * %(size)s::bigint < octet_length(r.body)
+                    THEN substring(r.body FROM %(number)s::integer * %(size)s::integer + 1 FOR %(size)s::integer)
+               END AS piece
+          FROM rejected_messages AS r WHERE r.body_sha256 = %(sha256)b::bytea) AS x
+ WHERE x.piece IS NOT NULL;
+
+-- name: drop
+WITH gone AS (DELETE FROM rejected_messages AS r WHERE r.body_sha256 = %(sha256)b::bytea RETURNING r.whole),
+parts AS (DELETE FROM rejected_parts AS p USING gone WHERE p.whole = gone.whole)
+SELECT TRUE AS dropped FROM gone;

@@ -9,7 +9,7 @@ import click
 from setproctitle import setproctitle
 
 from supervisor import __version__
-from supervisor.cli import check, migrate, publish, retry, run
+from supervisor.cli import check, dead, events, forget, migrate, prune, publish, retry, run
 from supervisor.cli.given import options
 from supervisor.cli.help import SectionedGroup
 from supervisor.errors import InvalidSettings
@@ -35,7 +35,19 @@ def cli(context: click.Context) -> None:
         context.invoke(run.run)
 
 
-for command in (run.run, migrate.migrate, publish.publish, retry.retry, check.check):
+COMMANDS: tuple[click.Command, ...] = (
+    run.run,
+    migrate.migrate,
+    publish.publish,
+    retry.retry,
+    check.check,
+    events.events,
+    dead.dead,
+    prune.prune,
+    forget.forget,
+)
+
+for command in COMMANDS:
     cli.add_command(command)
 
 

@@ -1,7 +1,5 @@
 """Looking into the dead-letter queue, on a real broker: nothing is lost, and the order stays."""
 
-from collections.abc import Iterator
-
 import pika
 import pytest
 
@@ -20,7 +18,7 @@ def broker(rabbitmq_url: str, queue: str) -> BrokerSettings:
 
 
 @pytest.fixture
-def filled(broker: BrokerSettings) -> Iterator[BrokerSettings]:
+def filled(broker: BrokerSettings) -> BrokerSettings:
     with Publisher(broker, "test") as publisher:
         for number in range(4):
             publisher.publish(

@@ -1,0 +1,45 @@
+"""`prune`: old rows go; what makes a conversation known stays."""
+
+import sys
+from dataclasses import asdict
+
+import click
+
+from repository import operations
+from supervisor.cli.age import age_s
+from supervisor.cli.given import options, settings, start_logs
+from supervisor.cli.help import SectionedCommand
+from supervisor.cli.options import CONNECTIONS, LOGS
+from supervisor.cli.visit import as_json, json_line, visit
+
+# To count reads tables whole; to delete goes in short steps
+COUNT_TIMEOUT_S = 600.0
+
+
+@click.command(cls=SectionedCommand)
+@options(CONNECTIONS, LOGS)
+@click.option(
+    "--older-than",
+    type=age_s,
+    required=True,
+    metavar="AGE",
+    help="Without a change for so long: 90d, 12h, 30m.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say how many.")
+@as_json
+@click.pass_context
+def prune(context: click.Context, older_than: float, dry_run: bool, as_json: bool) -> None:
+    """Delete what has ended: PROCESSED, SKIPPED and for good FAILED events, their deaths, refused bodies.
+
+    In short transactions, beside running workers. Scores stay, and so does the ledger: a conversation that is in it is
+    known when its message comes again. A SKIPPED or FAILED one whose message comes again is worked on as new.
+    """
+    given = settings(context, CONNECTIONS, LOGS)
+    start_logs(given.logs, sys.stderr)
+    with visit(given, "prune", COUNT_TIMEOUT_S) as database:
+        pruned = operations.prune(database, older_than, dry_run=dry_run)
+    if as_json:
+        json_line(pruned)
+        return
+    counts = ", ".join(f"{name} {count}" for name, count in asdict(pruned).items())
+    click.echo(f"{'would delete' if dry_run else 'deleted'}: {counts}")
