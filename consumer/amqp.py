@@ -264,9 +264,11 @@ class BrokerLink:
         """Let heartbeats flow. Returns at once, never raises."""
         self._process(0)
 
-    def rest(self, seconds: float) -> None:
-        """Wait with heartbeats flowing, until a stop is asked for at the latest."""
-        if self._connection is None:
+    def rest(self, seconds: float, *, whole: bool = False) -> None:
+        """Wait with heartbeats flowing, until a stop is asked for at the latest. whole: or beyond that."""
+        if self._connection is None and whole:
+            time.sleep(seconds)
+        elif self._connection is None:
             nap(seconds, self._stop_requested)
         else:
             self._process(seconds)

@@ -28,8 +28,9 @@ class Patience:
     def hold(self, report: Callable[[], None], work: Callable[[], T], *, keep: bool = False) -> T:
         """Do `work`, again and again while the database is away, with the delivery held and heartbeats flowing.
 
-        keep: there is a result to write, which is worth writing although the broker took the delivery back.
-        Raises GiveBack when a stop is asked for, or the delivery is lost, while the database is away.
+        keep: there is a result to write. It is held on to although the broker took the delivery back, and although a
+        stop is asked for: whoever asks ends this process when its patience is over.
+        Raises GiveBack when, without one, a stop is asked for or the delivery is lost while the database is away.
         """
         tries = 0
         while True:
@@ -54,8 +55,8 @@ class Patience:
         while True:
             tries += 1
             self._runtime.waiting("database", reason)
-            self._link.rest(jittered(BACKOFF_S, tries, BACKOFF_MAX_S, self._rng))
-            if self._runtime.stop_requested() or (self._link.broken and not keep):
+            self._link.rest(jittered(BACKOFF_S, tries, BACKOFF_MAX_S, self._rng), whole=keep)
+            if not keep and (self._runtime.stop_requested() or self._link.broken):
                 raise GiveBack(f"the database is away: {reason}")
             try:
                 self._reach()

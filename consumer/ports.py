@@ -38,8 +38,11 @@ class Link(Protocol):
         """Say whether the connection is lost: the delivery has gone back to the broker."""
         ...
 
-    def rest(self, seconds: float) -> None:
-        """Wait with heartbeats flowing; shorter when a stop is asked for or the link breaks. Never raises."""
+    def rest(self, seconds: float, *, whole: bool = False) -> None:
+        """Wait with heartbeats flowing; shorter when a stop is asked for or the link breaks. Never raises.
+
+        whole: asked for or not, a stop shortens it at most once.
+        """
         ...
 
     def dead_letter(self, delivery: Delivery, reason: str, details: str) -> None:

@@ -1,5 +1,6 @@
 """PostgreSQL and RabbitMQ go away in the middle of the work and come back."""
 
+import signal
 from collections.abc import Callable
 
 from scripts.conversations import make
@@ -86,3 +87,26 @@ def test_a_bad_message_blocks_no_child_while_the_dead_queue_cannot_be_written(
     finally:
         rabbitmq.rabbitmqctl("set_vm_memory_high_watermark", "0.6")
     desk.assert_clean_ending(heir)
+
+
+def test_a_result_outlives_a_stop_that_comes_while_the_database_is_away(
+    start_worker: Start, desk: Desk, memory_api: MemoryApiStandIn, postgres: Postgres
+) -> None:
+    """The call is not made again: the child writes its answer when the database is back, and then goes."""
+    memory_api.set_mode("hang")
+    worker = start_worker(FRIENDSHIP_CHILDREN="1")
+    worker.wait_for("child_ready")
+    desk.publish([make("answered", "user-1")])
+    worker.wait_until(lambda: memory_api.calls().in_flight == 1, "the call is under way")
+    desk.close()
+    postgres.stop("immediate")
+    memory_api.release()
+    worker.wait_for("waiting", on="database")
+    worker.send(signal.SIGTERM)
+    worker.wait_for("child_draining")
+    postgres.start_again()
+    assert worker.wait() == 0
+    assert worker.logged("child_killed") == []
+    assert memory_api.calls().of("answered") == 1
+    desk.assert_all_scored()
+    desk.assert_clean_ending(worker)

@@ -127,6 +127,14 @@ def test_a_stop_during_the_call_lets_it_finish(bench: Bench) -> None:
     assert bench.handle() is Outcome.PROCESSED
 
 
+def test_a_result_is_held_on_to_through_a_stop_while_the_database_is_away(bench: Bench) -> None:
+    """A minute of the Memory API is worth waiting for, as long as whoever asks for the stop lets it."""
+    bench.api.during_call = lambda: setattr(bench.runtime, "stopping", True)
+    bench.store.faults["complete"] = [DatabaseAway("down")] * 5
+    assert bench.handle() is Outcome.PROCESSED
+    assert len(bench.api.bodies) == 1
+
+
 def test_a_failure_parks_the_log_in_the_same_write(bench: Bench) -> None:
     """The raw body, compressed, unless the log is durable elsewhere."""
     bench.api.answer = MemoryApiTimeout()
