@@ -10,4 +10,5 @@ pytest_plugins = [
     "tests.fixtures.tls",
     "tests.fixtures.worker",
     "tests.fixtures.desk",
+    "tests.fixtures.commands",
 ]

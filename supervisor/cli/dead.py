@@ -28,7 +28,9 @@ SHOWN_BYTES = 1000
 reason = click.option("--reason", metavar="CODE", help="Only with this reason, such as INVALID_MESSAGE.")
 message_id = click.option("--id", "message_id", metavar="MESSAGE_ID", help="Only with this AMQP message_id.")
 everything = click.option("--all", "everything", is_flag=True, help="All of them.")
-limit_none = click.option("--limit", type=click.IntRange(min=1), help="Messages, at most.  [default: all]")
+limit_none = click.option(
+    "--limit", metavar="N", type=click.IntRange(min=1), help="Messages, at most.  [default: all]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +63,25 @@ class Entry:
         return {name: getattr(self, name) for name in names}
 
 
-@click.group()
+@click.group(short_help="List, show, requeue and drop what can never be processed.")
 def dead() -> None:
     """List, show, requeue and drop what can never be processed: <queue>.dead, and the table that stands in for it."""
 
 
 @dead.command("list", cls=SectionedCommand)
-@options(CONNECTIONS, LOGS)
 @reason
 @message_id
 @click.option("--newest", is_flag=True, help="The newest first; each place by itself.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Messages, at most.")
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="Messages, at most.",
+)
 @as_json
+@options(CONNECTIONS, LOGS)
 @click.pass_context
 def list_dead(context: click.Context, /, *, newest: bool, limit: int, as_json: bool, **which: Any) -> None:
     """List them, the oldest first. All stay where they are, in their order; bodies are not looked at.
@@ -106,13 +115,20 @@ def list_dead(context: click.Context, /, *, newest: bool, limit: int, as_json: b
 
 
 @dead.command("show", cls=SectionedCommand)
-@options(CONNECTIONS, LOGS)
 @reason
 @message_id
 @click.option(
     "--body", "with_body", is_flag=True, help=f"Print the first {SHOWN_BYTES} bytes: a child's words."
 )
-@click.option("--limit", type=click.IntRange(min=1), default=5, show_default=True, help="Messages, at most.")
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Messages, at most.",
+)
+@options(CONNECTIONS, LOGS)
 @click.pass_context
 def show_dead(context: click.Context, /, *, with_body: bool, limit: int, **which: Any) -> None:
     """Show messages with all their headers. All stay where they are, in their order."""
@@ -125,13 +141,13 @@ def show_dead(context: click.Context, /, *, with_body: bool, limit: int, **which
             _print(database, entry, with_body=with_body)
 
 
-@dead.command("requeue", cls=SectionedCommand)
-@options(CONNECTIONS, LOGS)
+@dead.command("requeue", cls=SectionedCommand, short_help="Give messages back to the main queue.")
 @reason
 @message_id
 @everything
 @limit_none
 @as_json
+@options(CONNECTIONS, LOGS)
 @click.pass_context
 def requeue_dead(
     context: click.Context, /, *, everything: bool, limit: int | None, as_json: bool, **which: Any
@@ -163,13 +179,13 @@ def requeue_dead(
 
 
 @dead.command("drop", cls=SectionedCommand)
-@options(CONNECTIONS, LOGS)
 @reason
 @message_id
 @everything
 @limit_none
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @as_json
+@options(CONNECTIONS, LOGS)
 @click.pass_context
 def drop_dead(
     context: click.Context, /, *, everything: bool, limit: int | None, yes: bool, as_json: bool, **which: Any

@@ -41,14 +41,16 @@ def events() -> None:
 
 
 @events.command("list", cls=SectionedCommand)
-@options(CONNECTIONS, LOGS)
 @click.option("--status", type=click.Choice(STATES, case_sensitive=False), help="Only in this state.")
 @user
 @code
 @older_than
 @click.option("--due", is_flag=True, help="Only those that the next retry pass takes.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Events, at most.")
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(min=1), default=50, show_default=True, help="Events, at most."
+)
 @as_json
+@options(CONNECTIONS, LOGS)
 @click.pass_context
 def list_events(context: click.Context, /, *, limit: int, as_json: bool, **filters: Any) -> None:
     """List events, the last changed first."""
@@ -80,9 +82,9 @@ def _cells(event: EventLine) -> tuple[Any, ...]:
 
 
 @events.command("show", cls=SectionedCommand)
-@options(CONNECTIONS, LOGS)
 @click.argument("ids", nargs=-1, required=True, metavar="CONVERSATION_ID...")
 @as_json
+@options(CONNECTIONS, LOGS)
 @click.pass_context
 def show_events(context: click.Context, ids: tuple[str, ...], as_json: bool) -> None:
     """Show all that is known of conversations but their text: row, deaths of children, change of score."""
@@ -115,7 +117,6 @@ def _print(conversation_id: str, file: EventFile) -> None:
 
 
 @events.command("requeue", cls=SectionedCommand)
-@options(CONNECTIONS, LOGS)
 @click.argument("ids", nargs=-1, metavar="[CONVERSATION_ID...]")
 @click.option(
     "--status",
@@ -126,10 +127,14 @@ def _print(conversation_id: str, file: EventFile) -> None:
 @code
 @older_than
 @click.option(
-    "--limit", type=click.IntRange(min=1), help="Events, at most, the oldest first.  [default: all]"
+    "--limit",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Events, at most, the oldest first.  [default: all]",
 )
 @click.option("--dry-run", is_flag=True, help="Only say how many.")
 @as_json
+@options(CONNECTIONS, LOGS)
 @click.pass_context
 def requeue_events(
     context: click.Context,

@@ -19,11 +19,11 @@ from supervisor.cli.table import plain
 from supervisor.cli.visit import as_json, ask, json_line, visit
 
 
-@click.command(cls=SectionedCommand)
-@options(CONNECTIONS, LOGS)
+@click.command(cls=SectionedCommand, short_help="Delete all that is kept of a user.")
 @click.argument("user_id", metavar="USER_ID")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @as_json
+@options(CONNECTIONS, LOGS)
 @click.pass_context
 def forget(context: click.Context, user_id: str, yes: bool, as_json: bool) -> None:
     """Delete all that is kept of a user: events with their logs, deaths, score, ledger, refused and dead messages.

@@ -16,8 +16,7 @@ from supervisor.cli.visit import as_json, json_line, visit
 COUNT_TIMEOUT_S = 600.0
 
 
-@click.command(cls=SectionedCommand)
-@options(CONNECTIONS, LOGS)
+@click.command(cls=SectionedCommand, short_help="Delete what has ended and is old.")
 @click.option(
     "--older-than",
     type=age_s,
@@ -27,6 +26,7 @@ COUNT_TIMEOUT_S = 600.0
 )
 @click.option("--dry-run", is_flag=True, help="Only say how many.")
 @as_json
+@options(CONNECTIONS, LOGS)
 @click.pass_context
 def prune(context: click.Context, older_than: float, dry_run: bool, as_json: bool) -> None:
     """Delete what has ended: PROCESSED, SKIPPED and for good FAILED events, their deaths, refused bodies.

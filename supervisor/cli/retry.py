@@ -17,7 +17,6 @@ from supervisor.errors import InvalidSettings
 
 
 @click.command(cls=SectionedCommand)
-@options(CONNECTIONS, LOGS)
 @click.option(
     "--limit",
     metavar="N",
@@ -27,6 +26,7 @@ from supervisor.errors import InvalidSettings
     help="Messages: publish no more than N, and only while fewer than N are ready in the queue; the rest is `left`."
     f"  [FRIENDSHIP_RETRY_LIMIT; default: {CAP}]",
 )
+@options(CONNECTIONS, LOGS)
 @click.pass_context
 def retry(context: click.Context, limit: int) -> None:
     """Run one retry pass: publish what is due again, once each. Prints a JSON line of counts.
