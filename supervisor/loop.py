@@ -6,7 +6,6 @@ look and how to carry out.
 
 import contextlib
 import logging
-import math
 import os
 import random
 import selectors
@@ -14,7 +13,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Self, assert_never
@@ -31,30 +30,25 @@ from supervisor import (
     memory,
     policy,
     process,
-    sampling,
     snapshot,
     wall,
 )
 from supervisor.blame import Verdict
 from supervisor.board import SPARE_SLOTS, Board
-from supervisor.breaker import NO_CALLS, Breaker, Calls, Resting, Scene
+from supervisor.breaker import Breaker, Resting, Scene
 from supervisor.errands import Errand, Kind
 from supervisor.events import VOLUNTARY, Event
 from supervisor.lifecycle import EXIT_DONE, Phase, State
 from supervisor.limits import MB, SupervisorSettings
+from supervisor.lookout import Lookout
 from supervisor.memory import OomKills
 from supervisor.programs import Programs
-from supervisor.reading import Reading
 from supervisor.roster import Child, Roster, account
-from supervisor.sampling import Due
 from supervisor.seat import Seat
 from supervisor.signals import Signals
 from supervisor.watched import Watched
 
 log = logging.getLogger("friendship.supervisor")
-
-PAGES_EVERY_S = 1.0
-"""How often each child's page is read, whether the board says that it has reported or not."""
 
 WHOLE_EVERY_S = 1.0
 """How often the container's memory is read, where it has a limit."""
@@ -85,15 +79,9 @@ class Loop:
         self.now = time.monotonic()
         self.roster = Roster(settings.children, self.now)
         self.roster.retry_at = self.now + settings.retry_every_s
-        self.readings: dict[int, Reading] = {}
-        self.sizes: dict[int, int] = {}
-        """Resident bytes by page, when last there were any: a process gives them back before it can be reaped."""
-        self.breaker = Breaker()
-        self.calls: dict[int, Calls] = {}
-        """By page, those of children that are gone included."""
-        self.all_calls = NO_CALLS
+        self.lookout = Lookout(board, settings, self.now)
         self.sample_at = self.now
-        self.pages_at = self.now
+        self.breaker = Breaker()
         self.watched: dict[int, Watched] = {}
         self.selector = selectors.DefaultSelector()
         self.selector.register(signals.fd, selectors.EVENT_READ)
@@ -151,7 +139,7 @@ class Loop:
         self._guard()
         actions = policy.decide(
             self.roster,
-            self.readings,
+            self.lookout.readings,
             self.now,
             self.settings,
             working_set_bytes=self._working_set_bytes(),
@@ -207,7 +195,7 @@ class Loop:
         """Return the standing of now, as CONTRACT's /status shows it."""
         return snapshot.status(
             self.roster,
-            self.readings,
+            self.lookout.readings,
             self.now,
             self.settings,
             pid=os.getpid(),
@@ -252,7 +240,7 @@ class Loop:
     ) -> frozenset[int]:
         """Say which of these dead the kernel killed for memory. Errands weigh little, so children come first."""
         killed = {
-            child.pid: self.sizes.get(child.page, 0)
+            child.pid: self.lookout.sizes.get(child.page, 0)
             for child, end in children
             if end.signal == signal.SIGKILL and child.state is not State.KILLED
         } | {errand.pid: 0 for errand, end in errands if end.signal == signal.SIGKILL and not errand.recalled}
@@ -262,8 +250,8 @@ class Loop:
 
     def _bury(self, child: Child, end: blame.Exit, verdict: Verdict) -> None:
         self._unwatch(child.pid)
-        self.readings.pop(child.page, None)
-        reading = Reading(self.board.view(child.page), self.sizes.pop(child.page, None))
+        reading = self.lookout.at_last(child.page)
+        self.lookout.forget(child.page)
         self._tell(
             *self.roster.reaped(
                 child.page,
@@ -300,42 +288,26 @@ class Loop:
         self._tell(events.AccountDelayed(len(self.roster.accounts.waiting), round(pause, 3)))
 
     def _look(self) -> float:
-        """Read the memory of who is due, and the page of who has reported; return when somebody will be next.
-
-        What a child says is asked for last: it is then no older than its stop, nor than its weight.
-        """
-        children = list(self.roster.children())
-        dues = {child.pid: self.watched[child.pid].due for child in children if _grows(child)}
-        chosen = sampling.chosen(dues, self.now)
-        weights: dict[int, int | None] = {}
-        for child in children:
-            watched = self.watched[child.pid]
-            if child.state is State.FREEZING and not child.stopped and process.stands_still(watched.pidfd):
+        """Learn what is new of the children; return when to look again at the latest."""
+        for child in list(self.roster.children()):
+            # Asked before what it says is read: that is then no older than its stop
+            freezing = child.state is State.FREEZING and not child.stopped
+            if freezing and process.stands_still(self.watched[child.pid].pidfd):
                 self.roster.stopped(child.page)
-            if child.pid in chosen and watched.resident is not None:
-                weights[child.page] = rss_bytes = watched.resident.read(self.now)
-                if rss_bytes is not None:
-                    self.sizes[child.page] = rss_bytes
-                pause_s = budget.pause_s(rss_bytes, self.settings)
-                dues[child.pid] = watched.due = Due(self.now + pause_s, pause_s)
-        reported = self._reported()
-        for child in children:
-            self._note(child.page, weights, reported)
-        if reported:
-            self.calls.update((page, self.board.record(page).calls) for page in reported)
-            self.all_calls = sum(self.calls.values(), NO_CALLS)
-        self._tell(*self.roster.observe(self.readings, self.now, self.settings.rss_budget_bytes))
-        return min((due.at for due in dues.values()), default=math.inf)
+        due = self.lookout.look(list(self.roster.children()), self.watched, self.now)
+        budget_bytes = self.settings.rss_budget_bytes
+        self._tell(*self.roster.observe(self.lookout.readings, self.now, budget_bytes))
+        return due
 
     def _guard(self) -> None:
         """Let children take messages, or none, or one of them one: the gates change with the breaker only."""
         rules = self.settings.breaker
         before = self.breaker
-        if rules is None or (before.state is breaker.State.CLOSED and self.all_calls == before.seen):
+        if rules is None or (before.state is breaker.State.CLOSED and self.lookout.calls == before.seen):
             return
         children = list(self.roster.children())
         scene = Scene(
-            self.all_calls,
+            self.lookout.calls,
             self.roster.target,
             [child.pid for child in children],
             [Resting(child.slot, child.pid, child.page) for child in children if self._rests(child)],
@@ -346,30 +318,9 @@ class Loop:
             self._tell(*breaker.told(before, self.breaker, self.now))
 
     def _rests(self, child: Child) -> bool:
-        reading = self.readings.get(child.page)
+        reading = self.lookout.readings.get(child.page)
         idle = reading is not None and reading.view.phase is Phase.IDLE
         return idle and child.seated and child.state is State.READY
-
-    def _reported(self) -> frozenset[int]:
-        """Return the pages to read now: those the board names, and all of them once in PAGES_EVERY_S."""
-        reported = self.board.reported()
-        if self.now < self.pages_at:
-            return reported
-        self.pages_at = self.now + PAGES_EVERY_S
-        return frozenset(range(self.board.capacity))
-
-    def _note(self, page: int, weights: Mapping[int, int | None], reported: frozenset[int]) -> None:
-        """Keep what is new of a child, by its page; nothing when it was neither weighed nor has reported."""
-        last = self.readings.get(page)
-        if last is not None and page not in weights and page not in reported:
-            return
-        view = self.board.view(page) if last is None or page in reported else last.view
-        if page in weights:
-            self.readings[page] = Reading(view, weights[page], self.now)
-        elif last is None:
-            self.readings[page] = Reading(view)
-        elif view is not last.view:
-            self.readings[page] = replace(last, view=view)
 
     def _working_set_bytes(self) -> int | None:
         """Weigh the whole container, once in WHOLE_EVERY_S."""
@@ -412,7 +363,7 @@ class Loop:
             case policy.Settle(page):
                 child = self.roster.child(page)
                 verdict = child.ending or policy.STUCK
-                reading = Reading(self.board.view(page), self.sizes.get(page))
+                reading = self.lookout.at_last(page)
                 at = datetime.now(UTC)
                 death = account(child, reading, verdict, died_at=at, host=self.host)
                 self.roster.settling(page, death, self.now)
@@ -551,16 +502,12 @@ class Loop:
     # --- tell
 
     def _at_hand(self, page: int) -> tuple[int | None, str | None]:
-        reading = self.readings.get(page)
+        reading = self.lookout.readings.get(page)
         return self._rss_mb(page), reading.view.conversation_id if reading else None
 
     def _rss_mb(self, page: int) -> int | None:
-        return self.sizes[page] // MB if page in self.sizes else None
+        return self.lookout.sizes[page] // MB if page in self.lookout.sizes else None
 
     def _tell(self, *told: Event) -> None:
         for event in told:
             log.log(event.level, logs.name(event), extra=asdict(event))
-
-
-def _grows(child: Child) -> bool:
-    return child.state is not State.FROZEN and child.state is not State.KILLED

@@ -92,7 +92,7 @@ def test_one_kill_of_the_kernels_is_one_death(loop: Loop, monkeypatch: pytest.Mo
     """Two children die of SIGKILL in one turn, the counter rose by one: the heavier one is its victim."""
     light, heavy = fork_both(loop)
     for slot, weight in ((0, 10), (1, 20)):
-        loop.readings[slot] = replace(loop.readings[slot], rss_bytes=weight)
+        loop.lookout.readings[slot] = replace(loop.lookout.readings[slot], rss_bytes=weight)
     risen = [1]
     monkeypatch.setattr(loop.oom_kills, "fresh", lambda _now: risen[0])
     monkeypatch.setattr(loop.oom_kills, "charge", risen.append)
@@ -100,7 +100,7 @@ def test_one_kill_of_the_kernels_is_one_death(loop: Loop, monkeypatch: pytest.Mo
     loop._reap()
     assert loop.roster.restarts == {Cause.OOM_KILLED: 1, Cause.KILLED: 1}
     assert risen == [1, 1]
-    assert loop.readings == {}
+    assert loop.lookout.readings == {}
 
 
 def test_an_old_rise_of_the_counter_blames_nobody_later(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,8 +214,8 @@ def test_what_a_child_says_before_it_stands_still_is_read_before_anything_is_con
     monkeypatch.setattr(process, "stands_still", stop_late)
     loop._look()
     assert loop.roster.child(0).stopped
-    assert loop.readings[0].view.phase is Phase.WRITING
-    actions = policy.decide(loop.roster, loop.readings, loop.now, loop.settings)
+    assert loop.lookout.readings[0].view.phase is Phase.WRITING
+    actions = policy.decide(loop.roster, loop.lookout.readings, loop.now, loop.settings)
     assert policy.Thaw(0) in actions
     assert policy.Settle(0) not in actions
 
@@ -292,7 +292,7 @@ def test_what_a_child_says_while_it_is_weighed_belongs_to_the_weight(
     loop.now += 0.2
     loop._look()
     for page in (0, 1):
-        reading = loop.readings[page]
+        reading = loop.lookout.readings[page]
         assert (reading.view.phase, reading.read_at) == (Phase.RECEIVING, loop.now)
 
 
