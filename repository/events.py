@@ -88,7 +88,7 @@ class Events:
             created = self._database.execute(SQL["create_claimed"], parameters)
             if created:
                 return claimed_from(created[0])
-            if self._database.execute(SQL["in_ledger"], parameters):
+            if self._database.execute(SQL["known_before"], parameters):
                 return Refused(Refusal.DONE, None, log_durable=True, settled=True)
         raise DatabaseAway("the event changed hands at every look")
 

@@ -64,6 +64,9 @@ peak_rss_bytes = CASE WHEN %(peak_rss_bytes)s::bigint IS NULL THEN e.peak_rss_by
                                       WHERE d.event_id = e.id AND d.claim_epoch > e.outcome_epoch)) END,
 processing_ms = coalesce(%(processing_ms)s::integer, e.processing_ms)
 
+-- fragment: sha256
+sha256(convert_to(%(conversation_id)s::text, 'UTF8'))
+
 -- fragment: claimed
 e.id AS event_id, e.conversation_id, e.user_id, e.claim_epoch AS epoch, e.attempt_count AS attempt, e.claimed_by,
 e.bot_type, e.agent_tag, nullif(e.conversation_log_url, '') AS conversation_log_url, {log_in_row} AS log_in_row,
@@ -102,7 +105,7 @@ RETURNING {claimed};
 
 -- name: create_claimed
 -- The row of a message that came without one, claimed at birth. A conversation in the ledger had a row once, and its
--- score is counted.
+-- score is counted; one of a user who was forgotten had one, too.
 INSERT INTO conversation_events AS e
        (conversation_id, user_id, bot_type, bot_id, bot_name, agent_tag, conversation_log_url, start_time, end_time,
         conversation_log, status, attempt_count, next_attempt_at, claim_epoch, claimed_by, lease_until, created_at,
@@ -112,11 +115,15 @@ SELECT %(conversation_id)s::text, %(user_id)s::text, %(bot_type)s::text, %(bot_i
        NULL, 'PROCESSING', 1, clock_timestamp() + interval '6 hours', 1, %(claimed_by)s::text, {lease}, clock_timestamp(),
        clock_timestamp()
  WHERE NOT EXISTS (SELECT FROM score_ledger AS l WHERE l.conversation_id = %(conversation_id)s::text)
+   AND NOT EXISTS (SELECT FROM forgotten_conversations AS f WHERE f.conversation_sha256 = {sha256})
 ON CONFLICT (conversation_id) DO NOTHING
 RETURNING {claimed};
 
--- name: in_ledger
-SELECT l.event_id FROM score_ledger AS l WHERE l.conversation_id = %(conversation_id)s;
+-- name: known_before
+-- A conversation without a row that is done all the same.
+SELECT l.event_id FROM score_ledger AS l WHERE l.conversation_id = %(conversation_id)s::text
+UNION ALL
+SELECT NULL FROM forgotten_conversations AS f WHERE f.conversation_sha256 = {sha256};
 
 -- name: classify
 -- Why a claim found nothing to take.
