@@ -72,7 +72,7 @@ class Contender:
     command: the interpreter's arguments, K filled in for {}. consumers: how many the queue has when all K are ready.
     declares: it declares its queue itself. package: what must be installed, None for nothing. faulty: the interpreter's
     arguments that run it with faults injected (scripts/faults), K filled in likewise. api_timeout_s: how long it lets a
-    call of the Memory API take.
+    call of the Memory API take. own_times: it has times that no setting changes; with faults injected they are scaled.
     """
 
     name: str
@@ -85,6 +85,7 @@ class Contender:
     package: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     api_timeout_s: float = 60.0
+    own_times: bool = False
 
     def arguments(self, children: int, *, faulty: bool = False) -> tuple[str, ...]:
         """Give the interpreter's arguments; faulty: with faults injected."""
@@ -125,6 +126,7 @@ SUPERVISED = Contender(
         "FRIENDSHIP_LISTEN": "",
         "FRIENDSHIP_LOG_FORMAT": "json",
     },
+    own_times=True,
 )
 FLOOR = Contender("floor", "bare loop", BARE_LOOP, faulty=(*WRAPPED, *BARE_LOOP))
 CELERY = Contender(

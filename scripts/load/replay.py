@@ -7,6 +7,7 @@ from time import monotonic, sleep, time
 from scripts.bench.contenders import Contender
 from scripts.faults.container import Limit, limited
 from scripts.faults.harm import LEAK
+from scripts.faults.injected import TIME_SCALE
 from scripts.load import ledger
 from scripts.load.clock import Clock
 from scripts.load.director import Director
@@ -78,7 +79,9 @@ def _replay(  # noqa: PLR0913, PLR0917 - the parts of one run
     redeliveries = Redeliveries(stack.rabbitmq)
     with temporary_directory() as directory:
         kept = Kept(
-            worker.arguments(setting.children, faulty=scenario.faulty),
+            worker.arguments(
+                setting.children, faulty=scenario.faulty or (worker.own_times and setting.scale != 1.0)
+            ),
             environment(ground, worker, setting),
             limit,
             directory,
@@ -142,6 +145,7 @@ def environment(ground: Ground, worker: Contender, setting: Setting) -> dict[str
     variables |= {
         "MEMORY_API_TIMEOUT_SECONDS": f"{worker.api_timeout_s * scale:g}",
         "BENCH_TIME_SCALE": f"{scale:g}",
+        TIME_SCALE: f"{scale:g}",
         LEAK: f"{scenario.leak_mb:g}",
     }
     if scenario.retry_after_minutes is not None:
