@@ -1,19 +1,22 @@
 """What an operator's commands do to the rows, and what they leave alone."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import psycopg
 import pytest
 
 from repository import operations
-from repository.connection import Database
+from repository.connection import Connection, Database, Row, rows
 from repository.errors import Busy, Fenced
+from repository.events import Events
 from repository.invariants import check
 from repository.operations import Requeued, Selection
 from repository.rejects import drop, keep, keep_parts, kept, slices
 from repository.retries import due, waiting
-from repository.rows import Refusal
+from repository.rows import Claimed, Refusal
+from repository.statements import Statement
+from tests.contract.conftest import LEASE_S
 from tests.contract.events_desk import Desk
 
 YEAR_S = 365 * 86_400.0
@@ -295,11 +298,16 @@ def test_a_forgotten_conversation_never_comes_back_by_its_message(varied: Desk) 
 
 def test_a_child_at_work_on_a_forgotten_conversation_changes_nothing(desk: Desk) -> None:
     """Whichever outcome it comes to."""
-    claims = [desk.claim(name) for name in ("completes", "fails", "skips", "releases")]
+    ends: list[Callable[[Claimed], object]] = [
+        desk.complete,
+        desk.fail,
+        desk.events.skip,
+        desk.events.release,
+        desk.events.restore,
+    ]
+    claims = [desk.claim(f"talk-{number}") for number in range(len(ends))]
     operations.forget(desk.database, "lan")
-    for claim, end in zip(
-        claims, (desk.complete, desk.fail, desk.events.skip, desk.events.release), strict=True
-    ):
+    for claim, end in zip(claims, ends, strict=True):
         with pytest.raises(Fenced):
             end(claim)
     for table in ("conversation_events", "friendship_status", "score_ledger"):
@@ -307,25 +315,23 @@ def test_a_child_at_work_on_a_forgotten_conversation_changes_nothing(desk: Desk)
 
 
 def test_a_conversation_that_completes_meanwhile_is_forgotten_whole_or_not_at_all(
-    desk: Desk, database: Database, migrated_database_url: str, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, migrated_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No event is left without its ledger row: what overtook the deletion makes it begin again."""
     desk.complete(desk.claim("old"))
-    real, calls = operations.rows, []
+    other = Database(migrated_database_url)
+    meanwhile = Desk(other, Events(other, LEASE_S))
+    calls = []
 
-    def overtaken(connection: Any, statement: Any, values: Any = None) -> Any:
+    def overtaken(connection: Connection, statement: Statement, values: Any = None) -> list[Row]:
         calls.append(statement.name)
         if statement.name == "forget_status" and calls.count("forget_status") == 1:
-            # On a connection of its own: a new conversation comes to its end between two statements
-            other = Database(migrated_database_url)
-            Desk(other, type(desk.events)(other, 180.0)).complete(
-                Desk(other, type(desk.events)(other, 180.0)).claim("new")
-            )
-            other.close()
-        return real(connection, statement, values)
+            meanwhile.complete(meanwhile.claim("new"))
+        return rows(connection, statement, values)
 
-    monkeypatch.setattr(operations, "rows", overtaken)
+    monkeypatch.setattr("repository.operations.rows", overtaken)
     forgotten = operations.forget(desk.database, "lan")
+    other.close()
     assert calls.count("forget_events") == 2
     assert (forgotten.events, forgotten.ledger) == (2, 2)
     assert desk.ledger() == []
