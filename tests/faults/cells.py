@@ -88,13 +88,15 @@ def deaths() -> Iterator[Cell]:
     for step in Step:
         yield stepped("kill", Fault(step, Action.KILL), Ground.CROWD, died(step, "killed"))
         for action in (Action.SEGV, Action.EXIT):
-            if step is Step.RECEIVED:
-                continue
             outcome = died(step, "crashed!", attempts=2)
             yield stepped(action.value, Fault(step, action), Ground.CROWD, outcome)
 
 
 def poison() -> Iterator[Cell]:
+    for step in BEFORE_CLAIM:
+        fault = Fault(step, Action.SEGV, times=99)
+        set_aside = Outcome(status=None, attempts=0, calls=0, dead=1)
+        yield stepped("poison", fault, Ground.CROWD, set_aside)
     for step in CLAIMED:
         # Who dies before it knows of its claim cannot judge either
         ever = 2 if step is Step.CLAIM_COMMITTED else 99
