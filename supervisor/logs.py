@@ -84,9 +84,7 @@ class JsonFormatter(logging.Formatter):
             .replace("+00:00", "Z")
         )
         line = {"ts": ts, "level": record.levelname.lower(), "event": record.getMessage(), **_fields(record)}
-        return _fitted(
-            line, lambda line: json.dumps(line, ensure_ascii=False, separators=(",", ":"), default=str)
-        )
+        return _fitted(line, _json)
 
 
 class TextFormatter(logging.Formatter):
@@ -150,12 +148,23 @@ def _value(value: Any) -> str:
         return "-"
     text = str(value)
     if not text or any(letter in text for letter in ' "=') or not text.isprintable():
-        return json.dumps(text, ensure_ascii=False)
+        return _json(text)
     return text
 
 
 def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    return _printable(text.replace("\\", "\\\\"))
+
+
+def _json(value: Any) -> str:
+    # JSON itself lets through what ends a line or moves the cursor beyond ASCII, such as U+0085, U+009B and U+202E
+    return _printable(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str))
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text)
 
 
 def name(event: object) -> str:

@@ -57,6 +57,24 @@ def test_text_is_for_people_and_still_one_line(output: tuple[Any, Read]) -> None
     )
 
 
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_what_a_terminal_or_a_reader_of_lines_might_obey_is_spelled_out(
+    output: tuple[Any, Read], log_format: Literal["json", "text"]
+) -> None:
+    """Every kind of line break, escape sequences of one and of two bytes, marks that turn the direction of writing."""
+    stream, read = output
+    logs.configure(log_format, "info", stream)
+    odd = "a\n\r\x1b[2J\x7f\x85\x9b31m\u2028\u2029\u202e\ufeff\ud800 é 😀"
+    logging.getLogger("friendship.x").info("event %s", odd, extra={"conversation_id": odd})
+    line = read()
+    assert line.endswith("\n")
+    assert line[:-1].isprintable()
+    assert line.count("\\u009b31m") == 2
+    assert line.count("é 😀") == 2
+    if log_format == "json":
+        assert json.loads(line)["conversation_id"] == odd
+
+
 def test_an_exception_tells_its_place_and_not_its_words(output: tuple[Any, Read]) -> None:
     """Its text and its locals may hold a password or what a child said."""
     stream, read = output
