@@ -237,8 +237,8 @@ def test_a_prune_takes_what_has_ended_and_leaves_the_rest(
     left = {row["conversation_id"] for row in aged.run("SELECT conversation_id FROM conversation_events")}
     assert left == {"later", "at work", "left", "waits", "killer", "new"}
     assert len(aged.ledger()) == 2
-    for table, rows in (("child_deaths", 1), ("message_deaths", 0), ("rejected_parts", 0)):
-        assert aged.run(f"SELECT count(*) AS n FROM {table}") == [{"n": rows}]
+    for table, number in (("child_deaths", 1), ("message_deaths", 0), ("rejected_parts", 0)):
+        assert aged.run(f"SELECT count(*) AS n FROM {table}") == [{"n": number}]
     assert check(aged.database) == findings
     assert operations.prune(aged.database, YEAR_S / 2, dry_run=False) == operations.Pruned()
 

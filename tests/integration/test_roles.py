@@ -1,0 +1,215 @@
+"""The work is done with the least privileges: scripts/role.sql grants what is needed, and nothing that is not."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from psycopg.errors import InsufficientPrivilege
+
+from repository.connection import Database
+from repository.deaths import Mark, Past, record
+from repository.events import Events
+from repository.rejects import keep, keep_parts
+from repository.rows import Claimed, Contended
+from scripts.servers.postgres import Postgres, binaries
+from tests.contract.events_desk import death, request
+from tests.fixtures.commands import Command
+from tests.fixtures.desk import Desk
+from tests.fixtures.worker import Worker
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "role.sql"
+TABLES = (
+    "conversation_events",
+    "friendship_status",
+    "score_ledger",
+    "child_deaths",
+    "message_deaths",
+    "rejected_messages",
+    "rejected_parts",
+    "forgotten_conversations",
+    "friendship_migrations",
+)
+NUMBERS = count(1)
+
+
+class Roles:
+    """Names of a worker and an operator, and the URLs of users who are nothing else."""
+
+    def __init__(self, url: str) -> None:
+        self.owner = url
+        self.worker, self.operator = (
+            f"{name}_{os.getpid()}_{next(NUMBERS)}" for name in ("worker", "operator")
+        )
+
+    def url(self, role: str) -> str:
+        return self.owner.replace(f"//{urlsplit(self.owner).username}@", f"//{role}_user@")
+
+    def run_script(self) -> str:
+        done = subprocess.run(
+            [
+                *(binaries() / "psql", self.owner, "-X", "-q", "-At", "-f", SCRIPT),
+                *("-v", "ON_ERROR_STOP=1", "-v", f"worker={self.worker}", "-v", f"operator={self.operator}"),
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout + done.stderr
+
+
+@pytest.fixture
+def roles(migrated_database_url: str, postgres: Postgres) -> Iterator[Roles]:
+    roles = Roles(migrated_database_url)
+    assert roles.run_script() == ""
+    both = (roles.worker, roles.operator)
+    with psycopg.connect(roles.owner, autocommit=True) as connection:
+        for role in both:
+            connection.execute(f"CREATE ROLE {role}_user LOGIN IN ROLE {role}")
+    yield roles
+    with psycopg.connect(roles.owner, autocommit=True) as connection:
+        for role in both:
+            connection.execute(f"DROP OWNED BY {role}, {role}_user")
+            connection.execute(f"DROP ROLE {role}, {role}_user")
+
+
+@pytest.fixture
+def worker_database(roles: Roles) -> Iterator[Database]:
+    database = Database(roles.url(roles.worker))
+    yield database
+    database.close()
+
+
+def test_a_worker_works_with_a_workers_privileges(
+    roles: Roles, desk: Desk, start_worker: Callable[..., Worker], command: Command
+) -> None:
+    """Scores, failures, bad messages, deaths, the retry pass, the check."""
+    worker = start_worker(DATABASE_URL=roles.url(roles.worker))
+    worker.wait_for("child_ready", times=2)
+    desk.publish_many(10)
+    desk.publish_raw(b'{"conversation_id": "no-log", "user_id": "lan"}')
+    desk.publish_raw(b"nonsense")
+    worker.wait_until(lambda: desk.statuses() == {"PROCESSED": 10, "FAILED": 1}, "all have ended")
+    worker.wait_until(lambda: desk.depth(desk.broker.dead_queue) == 1, "the bad one is set aside")
+    desk.query("UPDATE conversation_events SET next_attempt_at = now() WHERE status = 'FAILED'")
+    retried = command("retry", "--database-url", roles.url(roles.worker))
+    assert (retried.code, retried.objects[0]["published"]) == (0, 1)
+    worker.wait_until(lambda: desk.event("no-log")["attempt_count"] == 2, "it is tried again")  # type: ignore[index]
+    assert worker.stop() == 0
+    assert worker.logged("message_failed", code="UNEXPECTED_ERROR") == []
+    checked = command("check", "--db", "--invariants", "--database-url", roles.url(roles.worker))
+    assert checked.code == 0, checked.out
+
+
+def test_every_write_of_a_worker_is_allowed(worker_database: Database, desk: Desk) -> None:
+    """Those that a calm hour does not need, too: accounts of the dead, takeovers, bodies kept."""
+    for _ in range(2):
+        keep(worker_database, b"x", "INVALID_MESSAGE", None)
+        keep_parts(worker_database, [b"large ", b"one"], "MESSAGE_TOO_LARGE", None)
+    assert desk.query("SELECT sum(hits) AS hits FROM rejected_messages")[0]["hits"] == 4
+    events = Events(worker_database, lease_s=180.0)
+    claim = events.claim(request())
+    assert isinstance(claim, Claimed)
+    assert record(worker_database, [death(claim, blamed=True)]) == 1
+    unclaimed = replace(death(claim, blamed=True), claimed_by="", conversation_id="", event_id=0, epoch=0)
+    assert record(worker_database, [unclaimed]) == 1
+    contended = events.claim(request(redelivered=True))
+    assert isinstance(contended, Contended)
+    mine = events.take_over(contended.sighting, request(), accounted=True)
+    assert mine is not None
+    events.park(mine.event_id, b"log")
+    events.fail(mine, code="X", details="", delay_s=None, parked=b"log")
+    assert events.stored_log(mine.event_id) is not None
+    past, mark = Past(worker_database), Mark(unclaimed.body_bytes, unclaimed.body_crc32, None)
+    assert past.history(mark).deaths == 1
+    past.forgive(mark)
+    assert past.history(mark).deaths == 0
+
+
+def assert_forbidden(url: str, *deeds: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for deed in deeds:
+            with pytest.raises(InsufficientPrivilege):
+                connection.execute(deed.encode())
+
+
+def test_neither_role_can_do_more_than_its_work(roles: Roles) -> None:
+    """Whoever takes a worker's connection over can rewrite no history; an operator can delete, and invent no score."""
+    no_ddl = (
+        "CREATE TABLE mine (x int)",
+        "ALTER TABLE conversation_events ADD COLUMN x int",
+        "DROP TABLE rejected_parts",
+        "TRUNCATE score_ledger",
+        "UPDATE score_ledger SET delta = 0",
+        "INSERT INTO friendship_migrations VALUES (99, 'x')",
+    )
+    assert_forbidden(
+        roles.url(roles.worker),
+        *no_ddl,
+        "DELETE FROM score_ledger",
+        "DELETE FROM conversation_events",
+        "DELETE FROM friendship_status",
+        "INSERT INTO forgotten_conversations VALUES ('x')",
+    )
+    assert_forbidden(
+        roles.url(roles.operator),
+        *no_ddl,
+        "INSERT INTO score_ledger SELECT 1, 'c', 'u', 1, 1, 0, 1, 1",
+        "UPDATE friendship_status SET friendship_score = 1",
+        "INSERT INTO conversation_events (conversation_id, user_id) VALUES ('c', 'u')",
+    )
+
+
+def test_an_operator_can_do_what_an_operator_does(roles: Roles, desk: Desk, command: Command) -> None:
+    """All of the operator's commands, and the check."""
+    desk.query(
+        "INSERT INTO conversation_events (conversation_id, user_id, status) VALUES ('c', 'lan', 'FAILED')"
+    )
+    database = Database(roles.owner)
+    keep(database, b"x", "INVALID_MESSAGE", None)
+    keep_parts(database, [b"large"], "INVALID_MESSAGE", None)
+    database.close()
+    for arguments in (
+        ("events", "list"),
+        ("events", "show", "c"),
+        ("events", "requeue", "c"),
+        ("dead", "list"),
+        ("dead", "show", "--body"),
+        ("dead", "requeue", "--all", "--limit=1"),
+        ("dead", "drop", "--all", "--yes"),
+        ("prune", "--older-than=1s", "--dry-run"),
+        ("prune", "--older-than=1s"),
+        ("forget", "lan", "--yes"),
+        ("check", "--db", "--invariants"),
+    ):
+        said = command(*arguments, "--database-url", roles.url(roles.operator))
+        assert said.code == 0, (arguments, said)
+    assert desk.query("SELECT * FROM conversation_events") == []
+
+
+def test_every_table_of_ours_is_granted_something(roles: Roles, desk: Desk) -> None:
+    """A table of a later migration must not be forgotten here; running the script again changes nothing."""
+    there = desk.query(
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+    )
+    assert {row["relname"] for row in there} == set(TABLES)
+    grants = (
+        "SELECT table_name, grantee, privilege_type FROM information_schema.role_table_grants"
+        " WHERE grantee IN (%s, %s) ORDER BY 1, 2, 3"
+    )
+    before = desk.query(grants, roles.worker, roles.operator)
+    assert {row["table_name"] for row in before} == set(TABLES)
+    assert roles.run_script() == ""
+    assert desk.query(grants, roles.worker, roles.operator) == before
+
+
+def test_a_schema_that_everybody_may_create_in_is_told(roles: Roles) -> None:
+    """As PostgreSQL 14 has it: what the script cannot change without harm to others, it names."""
+    with psycopg.connect(roles.owner, autocommit=True) as connection:
+        connection.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
+    assert roles.run_script().count("REVOKE CREATE ON SCHEMA public FROM PUBLIC") == 2
