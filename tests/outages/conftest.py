@@ -9,7 +9,7 @@ from scripts.servers.postgres import Postgres
 from tests.fixtures.desk import Desk
 from tests.fixtures.worker import Worker
 from tests.outages.operator import ROLE, disconnect, operate
-from tests.outages.scene import CHILDREN, Scene
+from tests.outages.scene import Scene
 
 
 @pytest.fixture
@@ -32,10 +32,10 @@ def role_url(postgres: Postgres, migrated_database_url: str) -> Iterator[str]:
 def set_scene(
     start_worker: Callable[..., Worker], desk: Desk, memory_api: MemoryApiStandIn
 ) -> Callable[..., Scene]:
-    """Start the program and bring its children to their places: set_scene(**environment overrides)."""
+    """Start the program and bring its children to their places: set_scene(children, **environment overrides)."""
 
-    def build(**overrides: str) -> Scene:
-        worker = start_worker(**{"FRIENDSHIP_CHILDREN": str(CHILDREN)} | overrides)
-        return Scene(worker, desk, memory_api)
+    def build(children: int = 4, **overrides: str) -> Scene:
+        worker = start_worker(FRIENDSHIP_CHILDREN=str(children), **overrides)
+        return Scene(worker, desk, memory_api, children)
 
     return build

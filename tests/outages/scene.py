@@ -12,7 +12,6 @@ from scripts.servers.memory_api import MemoryApiStandIn
 from tests.fixtures.desk import Desk
 from tests.fixtures.worker import Worker
 
-CHILDREN = 4
 ANSWER_S = 1.0
 """How long the call takes whose answer is to come during the outage; beginning one takes a tenth of that."""
 
@@ -20,9 +19,9 @@ ANSWER_S = 1.0
 class Scene:
     """The children at their places, and what must be true when the outage is over."""
 
-    def __init__(self, worker: Worker, desk: Desk, memory_api: MemoryApiStandIn) -> None:
-        self.worker, self.desk, self.memory_api = worker, desk, memory_api
-        worker.wait_for("child_ready", times=CHILDREN)
+    def __init__(self, worker: Worker, desk: Desk, memory_api: MemoryApiStandIn, children: int) -> None:
+        self.worker, self.desk, self.memory_api, self.children = worker, desk, memory_api, children
+        worker.wait_for("child_ready", times=children)
         memory_api.set_mode("hang", conversation_id="calling")
         memory_api.set_mode("delay", conversation_id="answered", seconds=ANSWER_S)
         desk.publish([make("calling", "user-1"), make("answered", "user-1", size_bytes=100_000)])
@@ -33,7 +32,7 @@ class Scene:
         """Ask for the status of all children."""
         before = len(self.worker.logged("child_status"))
         self.worker.send(signal.SIGUSR1)
-        self.worker.wait_for("child_status", times=before + CHILDREN)
+        self.worker.wait_for("child_status", times=before + self.children)
         return self.worker.logged("child_status")[before:]
 
     def waits(self, conversation_id: str) -> bool:
@@ -42,18 +41,24 @@ class Scene:
             (line["conversation_id"], line["state"]) == (conversation_id, "waiting") for line in self.shown()
         )
 
+    def all_are_idle(self) -> bool:
+        return all(line["state"] == "idle" for line in self.shown())
+
     def publish(self, conversation_id: str) -> None:
         """Let a child that waits idle find a message."""
         self.desk.publish([make(conversation_id, "user-2")])
 
     def all_are_processed(self, limit_s: float = 60.0) -> None:
         """Let the long call have its answer, and wait until there is nothing left to do."""
+        self.memory_api.set_mode("instant", conversation_id="calling")
         self.memory_api.release()
         self.worker.wait_until(
             lambda: self.desk.statuses() == {"PROCESSED": len(self.desk.published)},
             "all are processed",
             limit_s=limit_s,
         )
+        # A second copy that is in hand would go back to the queue at a stop
+        self.worker.wait_until(self.all_are_idle, "nothing is in hand")
 
     def ends_well(self, *, calls: int = 1, children_stay: bool = True) -> None:
         """Let all be processed, and hold everything to one score each.
