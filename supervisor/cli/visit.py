@@ -16,6 +16,7 @@ from supervisor.cli.settings import Settings
 from supervisor.errors import InvalidSettings
 
 STATEMENT_TIMEOUT_S = 60.0
+FORBIDDEN = "[42501]"  # insufficient_privilege
 PROGRAM = "friendship-supervisor"
 
 as_json = click.option("--json", "as_json", is_flag=True, help="JSON instead of a table, an object a line.")

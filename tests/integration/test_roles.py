@@ -192,6 +192,13 @@ def test_an_operator_can_do_what_an_operator_does(roles: Roles, desk: Desk, comm
     assert desk.query("SELECT * FROM conversation_events") == []
 
 
+def test_a_worker_who_prunes_is_told_what_to_do(roles: Roles, command: Command) -> None:
+    """One line, exit 1."""
+    said = command("prune", "--older-than=0s", "--database-url", roles.url(roles.worker))
+    assert (said.code, said.out, len(said.err.splitlines())) == (1, "", 1)
+    assert "scripts/role.sql" in said.err
+
+
 def test_every_table_of_ours_is_granted_something(roles: Roles, desk: Desk) -> None:
     """A table of a later migration must not be forgotten here; running the script again changes nothing."""
     there = desk.query(

@@ -107,13 +107,17 @@ def test_one_pass_at_a_time_on_a_host(
     assert command("retry").objects[0]["published"] == 1
 
 
+HELD_AND_KILLED = """
+import os, signal
+from consumer.alone import alone
+with alone("killed") as granted:
+    os.kill(os.getpid(), signal.SIGKILL if granted else signal.SIGTERM)
+"""
+
+
 def test_the_lock_dies_with_its_holder() -> None:
     """Whatever killed it; nothing is left to clean up."""
-    pid = os.fork()
-    if pid == 0:
-        with alone("killed") as granted:
-            os.kill(os.getpid(), signal.SIGKILL if granted else signal.SIGTERM)
-    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+    assert subprocess.run([sys.executable, "-c", HELD_AND_KILLED], check=False).returncode == -signal.SIGKILL
     with alone("killed") as first, alone("killed") as second, alone("another") as third:
         assert (first, second, third) == (True, False, True)
 

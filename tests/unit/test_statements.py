@@ -49,7 +49,7 @@ def test_a_file_that_does_not_hold_together_is_refused(text: str, complaint: str
 
 
 @pytest.mark.parametrize(
-    "file", ["events", "deaths", "retries", "rejects", "invariants", "schema", "session"]
+    "file", ["events", "deaths", "retries", "rejects", "operations", "invariants", "schema", "session"]
 )
 def test_every_file_of_the_package_parses(file: str) -> None:
     """And no placeholder is left over."""
