@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from repository.connection import Database
+from repository.connection import Database, Row
 from repository.statements import load
 
 SQL = load("deaths")
@@ -60,17 +60,17 @@ class History:
 def record(database: Database, accounts: Sequence[Account]) -> int:
     """Write the accounts and return how many are new.
 
-    One that is there already stays as it is; one whose claim cannot be found (it was never committed) is told of its
-    body. Raises DatabaseAway; it may be called again with the same accounts.
+    One that is there already stays as it is; one whose claim cannot be found (it was never committed) is dropped.
+    Raises DatabaseAway; it may be called again with the same accounts.
     """
-    return sum(_record(database, account) for account in accounts)
+    return sum(len(_record(database, account)) for account in accounts)
 
 
-def _record(database: Database, account: Account) -> int:
+def _record(database: Database, account: Account) -> list[Row]:
+    if account.claimed_by:
+        return database.execute(SQL["record"], asdict(account))
     values = asdict(account) | {"message_id": account.conversation_id or None}
-    if account.claimed_by and (found := database.execute(SQL["record"], values)):
-        return len(found)
-    return len(database.execute(SQL["record_unclaimed"], values))
+    return database.execute(SQL["record_unclaimed"], values)
 
 
 class Past:

@@ -61,14 +61,6 @@ def test_an_event_that_was_claimed_is_known_to_be_readable(desk: Desk) -> None:
     assert Past(desk.database).history(MARK) == replace(NOTHING, claimed=True)
 
 
-def test_a_claim_that_was_never_committed_leaves_a_death_of_the_body(desk: Desk) -> None:
-    """Whoever dies while it claims had not got the event: the row cannot tell, the body can."""
-    claim = replace(desk.claim("other"), conversation_id="talk", event_id=0, epoch=0, claimed_by="nobody")
-    lost = replace(death(claim, blamed=True, known=False), died_at=datetime.now(UTC))
-    assert [record(desk.database, [lost]) for _ in range(2)] == [1, 0]
-    assert Past(desk.database).history(MARK).blamed == 1
-
-
 def test_an_account_of_a_claim_is_no_death_of_the_body(desk: Desk) -> None:
     """It is told once, also when it is told again."""
     claim = desk.claim("talk")
