@@ -58,11 +58,10 @@ def said() -> Iterator[None]:
     except SchemaOld as old:
         raise InvalidSettings([str(old)]) from None
     except DatabaseAway as away:
-        problem = f"the database: {away.reason} (`check` says more); what was done until then stays done"
+        remedy = "scripts/role.sql grants it" if FORBIDDEN in away.reason else "`check` says more"
+        problem = f"the database: {away.reason} ({remedy}); what was done until then stays done"
     except RepositoryError as error:
-        problem = (
-            f"the database: {error.reason} (is this user allowed to? scripts/role.sql grants an operator all)"
-        )
+        problem = f"the database: {error.reason}; what was done until then stays done"
     except BrokerAway as away:
         problem = f"the broker: {away.reason} (`check` says more); what was done until then stays done"
     except BodyNotKept as error:
