@@ -23,6 +23,7 @@ AUTHORITIES = {"cafile": "cafile", "ca_certs": "cafile", "capath": "capath", "ca
                "cadata": "cadata", "ca_data": "cadata"}  # fmt: skip
 OWN = frozenset({"certfile", "keyfile", "password"})
 KNOWN = frozenset({*AUTHORITIES, *OWN, "ciphers", "server_hostname"})
+WEAKENING = frozenset({"cert_reqs", "check_hostname", "verify_mode", "protocol", "ssl_version"})
 
 
 class BadTls(ValueError):
@@ -68,17 +69,16 @@ def _options(text: str) -> Mapping[str, str]:
         raise BadTls("ssl_options are no dictionary, such as {'cafile': '/path/of/the/authority.pem'}")
     for name, value in options.items():
         if name not in KNOWN:
-            raise BadTls(f"ssl_options: {_spelled(name)} is refused: it would weaken TLS, or change nothing")
+            # Any other may be a password in the wrong place
+            named = (
+                f"{name} is refused, as it would weaken TLS" if name in WEAKENING else "a name is not known"
+            )
+            raise BadTls(f"ssl_options: {named}; there are {', '.join(sorted(KNOWN))}")
         if not isinstance(value, str) or not value:
             raise BadTls(f"ssl_options: {name} is no text")
     if OWN.intersection(options) and "certfile" not in options:
         raise BadTls("ssl_options: certfile is missing, the certificate of the key")
     return options
-
-
-def _spelled(name: object) -> str:
-    # A password that was put in the wrong place is no name
-    return name if isinstance(name, str) and name.isidentifier() and len(name) < 32 else "a name"
 
 
 def _context(options: Mapping[str, str]) -> ssl.SSLContext:
@@ -95,7 +95,7 @@ def _context(options: Mapping[str, str]) -> ssl.SSLContext:
         if "ciphers" in options:
             context.set_ciphers(options["ciphers"])
     except OSError as error:
-        reason = explain(error)
+        reason = "OpenSSL cannot use it" if isinstance(error, ssl.SSLError) else explain(error)
     except ValueError:
         reason = "a value that cannot be used"
     if reason is not None:

@@ -13,7 +13,9 @@ def explain(error: OSError) -> str:
         case ssl.SSLCertVerificationError():
             return f"TLS: certificate refused: {error.verify_message}"
         case ssl.SSLError():
-            return f"TLS: {(error.reason or 'handshake failed').replace('_', ' ').lower()}"
+            # One that Python raises by itself has no reason
+            reason = getattr(error, "reason", None) or "handshake failed"
+            return f"TLS: {reason.replace('_', ' ').lower()}"
         case socket.gaierror():
             return f"host not found: {error.strerror}"
         case _:

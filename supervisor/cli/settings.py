@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
-from consumer import amqp
+from consumer import amqp, links, tls
 from consumer.memory_api import Endpoint
 from consumer.settings import (
     MIB,
@@ -25,6 +25,7 @@ from repository.connection import secrets
 from repository.errors import BadDatabaseUrl
 from supervisor.breaker import Rules
 from supervisor.cli.options import BY_NAME
+from supervisor.cli.redaction import redacted
 from supervisor.errors import InvalidSettings
 from supervisor.limits import SupervisorSettings
 
@@ -87,6 +88,8 @@ def read(given: Mapping[str, str], environ: Mapping[str, str], sections: Sequenc
     problems = [text for section, text in reader.problems if not sections or section in sections]
     if problems:
         raise InvalidSettings(problems)
+    # Only now: of a URL that was refused nothing may be shown
+    reader.warnings.extend(links.exposures(consumer, environ))
     return Settings(
         supervisor=limits,
         consumer=consumer_with_lease,
@@ -200,7 +203,8 @@ class _Reader:
         try:
             return parse(text)
         except ValueError as error:
-            self.object(name, str(error))
+            # What is wrong with a URL quotes nothing of it; a URL in another place is quoted like any value
+            self.object(name, str(error) if name.endswith("_url") else redacted(str(error)))
             return default
 
 
@@ -308,6 +312,8 @@ def _amqp_url(text: str) -> str:
     try:
         known = urlsplit(text).scheme in {"amqp", "amqps"}
         amqp.parameters(BrokerSettings(text, ""), "")
+    except tls.BadTls as bad:  # names options, never values
+        raise ValueError(str(bad)) from None
     except Exception:  # noqa: BLE001 (parsers raise what they meet, and quote it: it may hold the password)
         known = False
     if not known:

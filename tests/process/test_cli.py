@@ -23,7 +23,11 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 PROGRAM = (sys.executable, "-W", "error", "-m", "supervisor")
-AWAY = {"RABBITMQ_URL": "amqp://guest:guest@127.0.0.1:1/%2F", "DATABASE_URL": "postgresql://127.0.0.1:1/x"}
+AWAY = {
+    "RABBITMQ_URL": "amqp://guest:guest@127.0.0.1:1/%2F",
+    "DATABASE_URL": "postgresql://127.0.0.1:1/x",
+    "MEMORY_API_URL": "http://127.0.0.1:1",
+}
 
 
 def program(

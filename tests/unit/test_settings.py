@@ -1,5 +1,7 @@
 """Settings: an option beats its variable, and every problem is found at once."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +22,8 @@ def test_the_defaults_are_the_contracts() -> None:
     assert consumer.max_message_bytes == 64 * MB
     assert consumer.skip_bot_types == {"NEXT_LESSON"}
     assert consumer.scoring.emotions == {"interesting": 15, "boring": -15}
-    assert found.warnings == ()
+    # Its host is another one, and http is not encrypted
+    assert [warning.partition(":")[0] for warning in found.warnings] == ["MEMORY_API_URL"]
 
 
 def test_an_option_beats_its_variable_and_an_empty_variable_is_unset() -> None:
@@ -101,6 +104,10 @@ def test_a_short_drain_is_a_warning() -> None:
         ("memory_api_url", "https://user:hunter2@:99999999"),
         ("memory_api_url", "http://user:hunter2@a..b/"),
         ("memory_api_url", "ftp://user:hunter2@host/"),
+        ("rabbitmq_url", "amqps://user:hunter2@host/?ssl_options={'hunter2':1}"),
+        ("rabbitmq_url", "amqps://user:hunter2@host/?ssl_options={'certfile':'hunter2'}"),
+        ("children", "amqp://user:hunter2@host/"),
+        ("rss_mb", "host=h password=hunter2"),
     ],
 )
 def test_a_bad_url_is_named_and_never_quoted(name: str, url: str) -> None:
@@ -109,6 +116,87 @@ def test_a_bad_url_is_named_and_never_quoted(name: str, url: str) -> None:
         read({name: url}, {})
     assert BY_NAME[name].source in str(refused.value)
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ("{'cert_reqs':0}", "cert_reqs"),
+        ("{'check_hostname':False}", "check_hostname"),
+        ("{'protocol':2}", "protocol"),
+        ("{'verify_mode':0,'cafile':'/nowhere'}", "verify_mode"),
+        ("{'keyfile':'/nowhere'}", "certfile is missing"),
+        ("{'cafile':'/nowhere'}", "cafile name cannot be loaded: No such file or directory"),
+        ("{'cafile':''}", "cafile is no text"),
+        ("{'cadata':'-----'}", "cadata name cannot be loaded"),
+        ("{'ciphers':'none such'}", "ciphers name cannot be loaded"),
+        ("None", "no dictionary"),
+        ("{", "no dictionary"),
+        ("", "no dictionary"),
+    ],
+)
+def test_what_would_weaken_tls_to_the_broker_is_refused_by_name(options: str, named: str) -> None:
+    """As is what cannot be loaded: nobody believes in a protection that is not there."""
+    with pytest.raises(InvalidSettings, match=re.escape(named)):
+        read({"rabbitmq_url": f"amqps://host/?ssl_options={options}"}, {})
+
+
+def test_options_of_tls_are_for_amqps() -> None:
+    """With a plain URL they would encrypt, on the port that does not."""
+    with pytest.raises(InvalidSettings, match="amqps://"):
+        read({"rabbitmq_url": "amqp://host/?ssl_options={'cafile':'/x'}"}, {})
+
+
+HERE = {
+    "rabbitmq_url": "amqp://localhost",
+    "memory_api_url": "http://[::1]:1",
+    "database_url": "postgresql:///x",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("rabbitmq_url", "amqp://127.0.0.1:5672/%2F"),
+        ("rabbitmq_url", "amqps://broker.example"),
+        ("memory_api_url", "http://127.8.9.1"),
+        ("memory_api_url", "http://[::ffff:127.0.0.1]"),
+        ("memory_api_url", "https://api.example"),
+        ("database_url", "host=/run/postgresql,localhost dbname=x"),
+        ("database_url", "host=name hostaddr=127.0.0.1 dbname=x"),
+        ("database_url", "postgresql://db.example/x?sslmode=verify-full"),
+        ("database_url", "postgresql://db.example/x?sslrootcert=system"),
+    ],
+)
+def test_a_link_that_is_protected_or_stays_here_is_no_warning(name: str, url: str) -> None:
+    """Loopback and sockets in the file system need no TLS."""
+    assert read(HERE | {name: url}, {}).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "environ", "said"),
+    [
+        ("rabbitmq_url", "amqp://u:hunter2@10.0.0.7", {}, "10.0.0.7 is not encrypted"),
+        ("memory_api_url", "http://pika-mem0:6699", {}, "pika-mem0 is not encrypted"),
+        ("memory_api_url", "http://localhost.example", {}, "localhost.example is not encrypted"),
+        ("database_url", "postgresql://u:hunter2@db.example/x", {}, "only if the server offers it"),
+        ("database_url", "postgresql://db.example/x?sslmode=disable", {}, "db.example is not encrypted"),
+        ("database_url", "postgresql://db.example/x?sslmode=require", {}, "whoever answers"),
+        ("database_url", "host=localhost,db.example dbname=x sslmode=verify-ca", {}, "any host with"),
+        ("database_url", "host=localhost hostaddr=10.0.0.7 dbname=x", {}, "10.0.0.7"),
+        ("database_url", "service=far", {}, "the host of the service"),
+        ("database_url", "dbname=x", {"PGHOST": "db.example"}, "db.example"),
+        ("database_url", "postgresql://db.example/x?sslmode=prefer", {"PGSSLMODE": "verify-full"}, "offers"),
+    ],
+)
+def test_a_link_that_is_open_on_its_way_is_a_warning(
+    name: str, url: str, environ: dict[str, str], said: str
+) -> None:
+    """It names the host and what to give instead, and nothing that is secret."""
+    (warning,) = read(HERE | {name: url}, environ).warnings
+    assert warning.startswith(BY_NAME[name].env)
+    assert said in warning
+    assert "hunter2" not in warning
 
 
 def test_settings_never_show_their_urls() -> None:
