@@ -16,9 +16,9 @@ from typing import Literal
 
 CallEnd = Literal["answered", "failed", "barred"]
 
-FREE = 2
-STEP_S = 4.0
-LONGEST_S = 12.0
+FREE = 4
+STEP_S = 12.0
+LONGEST_S = 16.0
 JITTER = 0.2
 
 

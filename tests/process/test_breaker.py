@@ -38,18 +38,19 @@ def survive(
     else:
         memory_api.set_mode(away, status=503)
     desk.publish_many(queued)
-    opened = worker.wait_for("breaker_opened", failed_probes=0)
+    opened = worker.wait_for("breaker_opened", failed_probes=0, limit_s=60.0 + 60.0 * scale)
     assert opened["failures"] >= max(10, 2 * CHILDREN)
     worker.wait_until(
         lambda: sum(line["next_probe_in_s"] for line in worker.logged("breaker_opened")) > OUTAGE_S * scale,
         "the outage is over",
+        limit_s=60.0 + 3 * OUTAGE_S * scale,
     )
     failed = desk.statuses()["FAILED"]
     assert failed == sum(desk.statuses().values()) <= CHILDREN * 10
     assert desk.depth() + CHILDREN >= queued - failed
     memory_api.start_again()
     memory_api.set_mode("instant")
-    worker.wait_for("breaker_closed")
+    worker.wait_for("breaker_closed", limit_s=60.0 + 200.0 * scale)
     worker.wait_until(lambda: desk.statuses()["PROCESSED"] == queued - failed, "the queue is worked off")
     desk.query("UPDATE conversation_events SET next_attempt_at = now() WHERE status = 'FAILED'")
     pass_on = start_worker("retry")
@@ -59,6 +60,7 @@ def survive(
     assert worker.stop() == 0
     desk.assert_all_scored()
     desk.assert_clean_ending(worker)
+    print(f"{away}: {failed} of {queued} failed, {len(worker.logged('breaker_half_open'))} probes")
 
 
 def test_an_outage_leaves_messages_in_the_queue(

@@ -22,14 +22,14 @@ def test_no_child_fails_often_in_half_a_minute(seed: int, call_s: float) -> None
 
 @given(st.lists(st.sampled_from(["answered", "failed", "barred"])), st.integers(0, 2**32))
 def test_an_answer_ends_the_pauses(before: list[CallEnd], seed: int) -> None:
-    """After one, two calls may fail at no cost; a pause is due once, and never longer than the limit."""
+    """After one, four calls may fail at no cost; a pause is due once, and never longer than the limit."""
     rng, pace = Random(seed), Pace()
     for end in before:
         pace.called(end, 0.0, rng)
         assert 0.0 <= pace.pause_s <= LONGEST_S
     pace.called("answered", 0.0, rng)
     assert pace.taken() == 0.0
-    for _ in range(2):
+    for _ in range(4):
         pace.called("failed", 0.0, rng)
         assert pace.taken() == 0.0
     pace.called("barred", 0.0, rng)
