@@ -20,11 +20,14 @@ def alone(*names: str) -> Iterator[bool]:
     """
     digest = sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as holder:
-        try:
-            holder.bind(f"\0friendship-supervisor-{digest}")
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-            yield False
-        else:
-            yield True
+        yield _bound(holder, f"\0friendship-supervisor-{digest}")
+
+
+def _bound(holder: socket.socket, name: str) -> bool:
+    try:
+        holder.bind(name)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return False
+    return True

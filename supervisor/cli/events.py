@@ -170,22 +170,22 @@ def _requeue(
     database: Database, given: Settings, selection: Selection, limit: int | None, as_json: bool
 ) -> None:
     broker = given.consumer.broker
-    requeued: list[str] = []
-    published = 0
+    counts: dict[str, Any] = {"requeued": 0, "published": 0}
+    by_name: list[str] = []
     try:
         # The broker first: with it away no row is touched
         with Publisher(broker, "requeue") as publisher:
             for batch in operations.requeue(database, selection, limit):
-                requeued += [event.conversation_id for event in batch]
+                counts["requeued"] += len(batch)
+                by_name += [event.conversation_id for event in batch] if selection.ids else []
                 for _ in publish_ids(publisher, broker.queue, batch):
-                    published += 1
-        refused = operations.objections(database, selection.ids or (), requeued)
+                    counts["published"] += 1
+        refused = operations.objections(database, selection.ids or (), by_name)
     except (RepositoryError, BrokerAway):
         # What has no message yet is due again in ten minutes
-        _tell({"requeued": len(requeued), "published": published}, as_json)
+        _tell(counts, as_json)
         raise
-    told = {"requeued": len(requeued), "published": published}
-    _tell(told | {"refused": refused} if as_json else told, as_json)
+    _tell(counts | {"refused": refused} if as_json else counts, as_json)
     if refused:
         raise Failed("not requeued: " + "; ".join(f"{plain(each)} ({why})" for each, why in refused.items()))
 
