@@ -21,6 +21,8 @@ class Ground(Enum):
     KILLED = "a supervisor that is killed at the step; the next one finishes what it left"
     LOST = "one child, whose PostgreSQL is behind a proxy that loses one exchange"
     ACK = "one child, whose RabbitMQ is behind a proxy that knows an acknowledgement when it sees it"
+    LINK = "two children, whose three servers are each behind a proxy, with a call under way"
+    PULSE = "the same, with a heartbeat of 2 s"
     ZOMBIE = (
         "a child that stands still at the step while another supervisor gets its message, and then goes on"
     )
@@ -57,6 +59,34 @@ class Cell:
     def id(self) -> str:
         return f"{self.fault}-at-{self.step}"
 
+
+FAULTS = {
+    "kill": "a stranger's SIGKILL ends the child",
+    "segv": "SIGSEGV ends the child, once",
+    "exit": "the child exits with an unexpected code, once",
+    "poison": "SIGSEGV ends every child that comes so far",
+    "overgrow": "the child takes memory without end, once",
+    "glutton": "every child that comes so far takes memory without end",
+    "broker_cut": "the connection to RabbitMQ breaks",
+    "database_cut": "the connection to PostgreSQL breaks",
+    "stop": "the child stands still, past its deadline or write budget",
+    "term": "SIGTERM to the supervisor; another starts later",
+    "super_kill": "SIGKILL to the supervisor; another starts later",
+    "request_lost": "the server never gets the request, and the connection breaks",
+    "reply_lost": "the server has answered, and the answer is lost with the connection",
+    "request_late": "the connection breaks, and the server gets the request afterwards",
+    "partition": "nothing gets through, either way, for a while",
+    "deaf": "what is sent is swallowed, until the connection breaks",
+    "slow": "every packet takes 0.1 s longer",
+    "reset": "the connection breaks in the middle of the call",
+    "idle_cut": "connections that carry nothing are cut sooner than a call ends",
+    "heartbeats_lost": "no heartbeat gets through, until the connection breaks",
+    "ack_dropped": "RabbitMQ never gets the acknowledgement, the connection breaks",
+    "ack_passed_and_cut": "RabbitMQ gets the acknowledgement, then the connection breaks",
+    "ack_halved": "RabbitMQ gets half of the acknowledgement's bytes, the connection breaks",
+    "zombie": "the child stands still while another supervisor gets its message, then goes on",
+}
+"""What each fault is, in words."""
 
 ONCE = Outcome()
 BEFORE_CLAIM = (Step.RECEIVED, Step.BEFORE_CLAIM)
@@ -133,19 +163,41 @@ def ends() -> Iterator[Cell]:
 
 
 FAILED = Outcome("FAILED", "MEMORY_API_ERROR", parked=True)
-EXCHANGES = {
-    "claim": ONCE,
-    "complete": ONCE,
-    "fail": FAILED,
-    "park": replace(FAILED, calls=0),
-}
+UNCALLED = replace(FAILED, calls=0)
+EXCHANGES = {"claim": ONCE, "complete": ONCE, "fail": FAILED, "park": UNCALLED, "call": FAILED}
 
 
 def lost() -> Iterator[Cell]:
     for loss in Loss:
         for exchange, outcome in EXCHANGES.items():
             name = f"{loss.name.lower()}_lost" if loss is not Loss.LATE else "request_late"
-            yield Cell(name, exchange, Ground.LOST, f"{exchange}-{loss.name.lower()}", outcome)
+            unseen = exchange == "call" and loss is Loss.REQUEST
+            left = UNCALLED if unseen else outcome
+            yield Cell(name, exchange, Ground.LOST, f"{exchange}-{loss.name.lower()}", left)
+
+
+TAKEN_OVER = replace(ONCE, calls=2)
+LINKS = {
+    ("partition", "rabbitmq"): ONCE,
+    ("partition", "postgresql"): ONCE,
+    ("partition", "memory_api"): ONCE,
+    ("deaf", "rabbitmq"): ONCE,
+    # The write budget ends the child: a silent server is no message's fault
+    ("deaf", "postgresql"): Outcome(deaths=("deadline",), calls=2),
+    ("deaf", "memory_api"): Outcome("FAILED", "MEMORY_API_TIMEOUT", calls=0, parked=True),
+    ("slow", "rabbitmq"): ONCE,
+    ("slow", "postgresql"): ONCE,
+    ("slow", "memory_api"): ONCE,
+    ("reset", "memory_api"): FAILED,
+    ("idle_cut", "rabbitmq"): TAKEN_OVER,
+    ("heartbeats_lost", "rabbitmq"): TAKEN_OVER,
+}
+
+
+def links() -> Iterator[Cell]:
+    for (fault, server), outcome in LINKS.items():
+        ground = Ground.PULSE if fault == "heartbeats_lost" else Ground.LINK
+        yield Cell(fault, server, ground, f"{fault}-{server}", outcome)
 
 
 def acks() -> Iterator[Cell]:
@@ -162,7 +214,7 @@ def zombies() -> Iterator[Cell]:
 
 def matrix() -> list[Cell]:
     """Give every cell, fault by fault and step by step."""
-    parts = (deaths, poison, cuts, late, ends, lost, acks, zombies)
+    parts = (deaths, poison, cuts, late, ends, lost, links, acks, zombies)
     cells = [cell for part in parts for cell in part()]
     faults = list(dict.fromkeys(cell.fault for cell in cells))
     return sorted(cells, key=lambda cell: faults.index(cell.fault))

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable
 from functools import partial
+from time import sleep
 from urllib.parse import urlsplit
 
 from scripts.faults.failpoints import Fault, happened
@@ -11,16 +12,18 @@ from tests.faults.cells import Cell, Ground
 from tests.faults.laboratory import Laboratory
 from tests.fixtures.amqp_proxy import AmqpProxy, Fate, nth
 from tests.fixtures.eventually import eventually
-from tests.fixtures.proxy import Loss, Proxy
+from tests.fixtures.proxy import Loss, Proxy, Relay
 from tests.fixtures.worker import Worker
 
 ORDINARY = 4  # conversations to each faulty one
+PARTITION_S = 2.0
 LEAST_TIMES = 2  # of what happens again and again: after so many the message is judged
 EXCHANGES = {
     "claim": b"INSERT INTO conversation_events",
     "complete": b"COMMIT",
     "fail": b"SET status = 'FAILED'",
     "park": b"SET parked_log",
+    "call": b"POST /extract_facts",
 }
 
 
@@ -80,16 +83,26 @@ def _finish(lab: Laboratory) -> Worker:
     return heir
 
 
+def host_and_port(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    return parts.hostname, parts.port
+
+
+def through(proxy: Relay, url: str) -> str:
+    """Lead a URL through a proxy."""
+    return url.replace(f":{urlsplit(url).port}", f":{proxy.port}")
+
+
 def lost(lab: Laboratory) -> Worker:
-    """One exchange with PostgreSQL after the other is lost, or comes late."""
-    address = urlsplit(lab.environment["DATABASE_URL"])
-    assert address.hostname is not None
-    assert address.port is not None
-    with Proxy(address.hostname, address.port) as proxy:
-        behind = f"postgresql://{address.username}@127.0.0.1:{proxy.port}{address.path}"
-        worker = lab.start(1, DATABASE_URL=behind)
+    """One exchange with PostgreSQL or the Memory API after the other is lost, or comes late."""
+    database_url, api_url = lab.environment["DATABASE_URL"], lab.environment["MEMORY_API_URL"]
+    with Proxy(*host_and_port(database_url)) as database, Proxy(*host_and_port(api_url)) as api:
+        urls = {"DATABASE_URL": through(database, database_url), "MEMORY_API_URL": through(api, api_url)}
+        worker = lab.start(1, **urls)
         for cell in lab.cells:
-            _lose(lab, worker, proxy, cell)
+            _lose(lab, worker, api if cell.step == "call" else database, cell)
         worker.wait_until(lab.all_ended, "all have ended")
         assert worker.stop() == 0
     return worker
@@ -109,7 +122,11 @@ def _lose(lab: Laboratory, worker: Worker, proxy: Proxy, cell: Cell) -> None:
         # Its second try waits for the lock that the first one holds, where that had done more than ask
         worker.wait_until(lambda: cell.step != "complete" or _waits_for_a_lock(lab), "the next try waits")
         proxy.deliver()
-    worker.wait_until(lambda: _told(worker, name) and _one_session(lab), f"it has ended: {cell.id}")
+    calls = cell.outcome.calls
+    worker.wait_until(
+        lambda: _told(worker, name) and _one_session(lab) and lab.memory_api.calls().of(name) == calls,
+        f"it has ended: {cell.id}",
+    )
 
 
 def _told(worker: Worker, name: str) -> bool:
@@ -144,14 +161,86 @@ def _one_session(lab: Laboratory) -> bool:
     return len(_sessions(lab)) <= 1
 
 
+def link(lab: Laboratory, *, heartbeat_s: int = 60) -> Worker:
+    """One link after the other fails in the middle of a call."""
+    rabbitmq_url, database_url, api_url = (
+        lab.environment[name] for name in ("RABBITMQ_URL", "DATABASE_URL", "MEMORY_API_URL")
+    )
+    with (
+        AmqpProxy(*host_and_port(rabbitmq_url)) as broker,
+        Relay(*host_and_port(database_url)) as database,
+        Relay(*host_and_port(api_url)) as api,
+    ):
+        worker = lab.start(
+            2,
+            RABBITMQ_URL=f"{through(broker, rabbitmq_url)}?heartbeat={heartbeat_s}",
+            DATABASE_URL=through(database, database_url),
+            MEMORY_API_URL=through(api, api_url),
+            MEMORY_API_TIMEOUT_SECONDS="12",
+        )
+        links: dict[str, Relay] = {"rabbitmq": broker, "postgresql": database, "memory_api": api}
+        for cell in lab.cells:
+            _disturb(lab, worker, links[cell.step], cell)
+        worker.wait_until(lab.all_ended, "all have ended")
+        assert worker.stop() == 0
+    return worker
+
+
+def _disturb(lab: Laboratory, worker: Worker, relay: Relay, cell: Cell) -> None:
+    name = cell.conversation_id
+    taken_over = cell.outcome.calls > 1 and not cell.outcome.deaths
+    lab.memory_api.set_mode("delay", seconds=10.0 if taken_over else 1.0, conversation_id=name)
+    if cell.id == "deaf-at-memory_api":
+        relay.deafen()
+    lab.publish(name)
+    ended = partial(_told, worker, name)
+    if cell.id != "deaf-at-memory_api":
+        worker.wait_until(lambda: lab.memory_api.calls().of(name), f"the call is under way: {cell.id}")
+    match cell.fault:
+        case "partition":
+            relay.stall()
+            sleep(PARTITION_S)  # the fault's own time
+        case "deaf":
+            relay.deafen()
+            if cell.step == "postgresql":
+                worker.wait_for("child_exited", conversation_id=name)
+            else:
+                worker.wait_until(ended, f"somebody has given up: {cell.id}")
+        case "slow":
+            relay.delay_s = 0.1
+            worker.wait_until(ended, f"it has ended: {cell.id}")
+        case "reset":
+            relay.cut()
+        case "idle_cut":
+            relay.cut_when_idle(2.0)
+            worker.wait_until(partial(_taken_over, lab, name), "another child has it")
+            relay.cut_when_idle(None)
+        case "heartbeats_lost":
+            assert isinstance(relay, AmqpProxy)
+            relay.drop_heartbeats = True
+            worker.wait_until(partial(_taken_over, lab, name), "another child has it")
+            relay.drop_heartbeats = False
+        case _:
+            raise AssertionError(cell.fault)
+    relay.heal()
+    worker.wait_until(ended, f"it has ended: {cell.id}")
+    worker.wait_until(lambda: _both_are_free(worker, lab), f"both are free: {cell.id}")
+
+
+def _taken_over(lab: Laboratory, name: str) -> bool:
+    row = lab.desk.event(name)
+    return row is not None and row["claim_epoch"] > 1
+
+
+def _both_are_free(worker: Worker, lab: Laboratory) -> bool:
+    return len(worker.children()) == 2 and not lab.memory_api.calls().in_flight and lab.all_ended()
+
+
 def ack(lab: Laboratory) -> Worker:
     """One acknowledgement after the other is lost with its connection."""
-    address = urlsplit(lab.environment["RABBITMQ_URL"])
-    assert address.hostname is not None
-    assert address.port is not None
-    with AmqpProxy(address.hostname, address.port) as proxy:
-        behind = lab.environment["RABBITMQ_URL"].replace(f":{address.port}/", f":{proxy.port}/")
-        worker = lab.start(1, RABBITMQ_URL=behind)
+    url = lab.environment["RABBITMQ_URL"]
+    with AmqpProxy(*host_and_port(url)) as proxy:
+        worker = lab.start(1, RABBITMQ_URL=through(proxy, url))
         for cell in lab.cells:
             fate, number = Fate[cell.conversation_id.rpartition("-")[2].upper()], proxy.acks + 1
             proxy.choose = nth(number, fate)
@@ -172,12 +261,9 @@ def _acknowledged(proxy: AmqpProxy, times: int) -> bool:
 
 def zombie(lab: Laboratory) -> Worker:
     """Children stand still at their steps; the broker takes their messages for lost, and others do the work."""
-    address = urlsplit(lab.environment["RABBITMQ_URL"])
-    assert address.hostname is not None
-    assert address.port is not None
-    with AmqpProxy(address.hostname, address.port) as proxy:
-        behind = lab.environment["RABBITMQ_URL"].replace(f":{address.port}/", f":{proxy.port}/")
-        first = lab.start(len(lab.cells), RABBITMQ_URL=behind)
+    url = lab.environment["RABBITMQ_URL"]
+    with AmqpProxy(*host_and_port(url)) as proxy:
+        first = lab.start(len(lab.cells), RABBITMQ_URL=through(proxy, url))
         lab.publish_all(ordinary=0)
         first.wait_until(lambda: all(_happened(lab, cell) for cell in lab.cells), "all stand still")
         holders = first.children()
@@ -200,6 +286,8 @@ RUNS: dict[Ground, Callable[[Laboratory], Worker]] = {
     Ground.STOPPED: stopped,
     Ground.KILLED: killed,
     Ground.LOST: lost,
+    Ground.LINK: link,
+    Ground.PULSE: partial(link, heartbeat_s=2),
     Ground.ACK: ack,
     Ground.ZOMBIE: zombie,
 }

@@ -79,10 +79,13 @@ class Laboratory:
         self.publish(*names)
 
     def all_ended(self) -> bool:
-        """Say whether every published conversation has an outcome and the queue holds nothing."""
+        """Say whether every published conversation has an outcome, or was set aside, and the queue holds nothing."""
         statuses = self.desk.statuses()
-        open_ones = statuses["PENDING"] + statuses["PROCESSING"]
-        return sum(statuses.values()) == len(self.desk.published) and not open_ones and not self.desk.depth()
+        if statuses["PENDING"] + statuses["PROCESSING"] or self.desk.depth():
+            return False
+        return sum(statuses.values()) + self.desk.depth(self.desk.broker.dead_queue) >= len(
+            self.desk.published
+        )
 
     def outcomes(self, worker: Worker) -> dict[str, Outcome]:
         """Assert the clean ending that all runs share, and give each cell's outcome by its id."""
