@@ -64,6 +64,7 @@ find_packages() {
     if [ "$1" != unused ]; then
         has_rabbitmq || packages="$packages rabbitmq-server"
         has_postgres || packages="$packages postgresql"
+        command -v openssl >/dev/null || packages="$packages openssl"
     fi
     [ -s /etc/ssl/certs/ca-certificates.crt ] || [ -s /etc/pki/tls/certs/ca-bundle.crt ] || [ -s /etc/ssl/cert.pem ] ||
         packages="$packages ca-certificates"
@@ -78,6 +79,7 @@ programs_of() {
         python3*venv) printf 'its venv and ensurepip modules; ' ;;
         rabbitmq-server) printf 'RabbitMQ 3.9 or newer (rabbitmq-server, epmd); ' ;;
         postgresql) printf 'PostgreSQL 14 or newer (initdb, postgres); ' ;;
+        openssl) printf 'the openssl program (certificates for tests); ' ;;
         ca-certificates) printf 'root certificates for TLS; ' ;;
         esac
     done
