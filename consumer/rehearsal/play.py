@@ -17,7 +17,7 @@ from consumer.rehearsal.api import Api
 from consumer.rehearsal.broker import Broker
 from consumer.rehearsal.database import Database, Row
 from consumer.rehearsal.prompter import Peer, prompt
-from consumer.rehearsal.understudy import Understudy
+from consumer.rehearsal.understudy import Curtain, Understudy
 from consumer.settings import BrokerSettings, ConsumerSettings, MemoryApiSettings
 from repository import connection, events, migrations
 from repository.statements import Statement
@@ -82,7 +82,8 @@ def _rehearse(fork: Fork, ssl_context: ssl.SSLContext | None, rounds: int, start
 def _play(child: Child, end: float) -> None:
     """Play one round. Raises _Interrupted."""
     understudy = Understudy(DELIVERIES, end)
-    child.live(understudy)
+    with contextlib.suppress(Curtain):
+        child.live(understudy)
     if understudy.settled_as != ["processed"] * DELIVERIES:
         raise _Interrupted(understudy.obstacle or "a message was not processed")
 

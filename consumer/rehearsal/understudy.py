@@ -7,6 +7,10 @@ from typing import Literal
 PLENTY_BYTES = 2**40
 
 
+class Curtain(BaseException):
+    """The end in the midst of it: no Exception, as nothing that a child does to save its work may catch it."""
+
+
 class Understudy:
     """Stops after so many deliveries, at the first obstacle, or at `end` (monotonic seconds)."""
 
@@ -35,9 +39,13 @@ class Understudy:
         self.settled_as.append(outcome)
 
     def waiting(self, on: Literal["database", "broker", "schema"], reason: str) -> None:
-        """Take a reason for the end of the rehearsal; without one, nothing is in the way yet."""
+        """Take a reason for the end of the rehearsal; without one, nothing is in the way yet.
+
+        Raises Curtain: a child that has a result in hand would wait, whoever asks it to stop.
+        """
         if reason:
             self.obstacle = f"{on}: {reason}"
+            raise Curtain
 
     def returned(self) -> None:
         """Take the loss of the broker for the end, too."""

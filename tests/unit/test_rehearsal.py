@@ -11,7 +11,7 @@ from consumer.rehearsal.broker import Broker
 from consumer.rehearsal.database import Database
 from consumer.rehearsal.play import BODY, script
 from consumer.rehearsal.prompter import Peer
-from consumer.rehearsal.understudy import Understudy
+from consumer.rehearsal.understudy import Curtain, Understudy
 
 
 def method(channel: int, said: object) -> bytes:
@@ -109,7 +109,9 @@ def test_an_understudy_stops_after_its_deliveries_at_an_obstacle_and_in_time() -
     stuck = Understudy(deliveries=2, end=float("inf"))
     stuck.waiting("database", "")
     assert not stuck.stop_requested()
-    stuck.waiting("broker", "refused")
+    with pytest.raises(Curtain):
+        stuck.waiting("broker", "refused")
+    assert stuck.obstacle == "broker: refused"
     assert stuck.stop_requested()
     assert stuck.hurry_requested()
 
