@@ -159,6 +159,13 @@ SELECT 'body ' || encode(r.body_sha256, 'hex') FROM rejected_messages AS r
    AND r.bytes <> (SELECT coalesce(sum(octet_length(p.body)), 0) FROM rejected_parts AS p WHERE p.whole = r.whole)
  ORDER BY r.body_sha256;
 
+-- name: forgotten_is_back
+-- severity: warning
+-- A conversation of a user who was forgotten has a row again: another program inserted it.
+SELECT 'event ' || e.id FROM conversation_events AS e
+  JOIN forgotten_conversations AS f ON f.conversation_sha256 = sha256(convert_to(e.conversation_id, 'UTF8'))
+ ORDER BY e.id;
+
 -- name: idle_in_transaction
 -- severity: breach
 -- A session of ours holds a transaction open and does nothing in it.

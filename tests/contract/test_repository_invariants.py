@@ -57,6 +57,7 @@ BREAKS = {
     "attempts_negative": "UPDATE conversation_events SET attempt_count = -1 WHERE conversation_id = 'claimed'",
     "parked_on_settled": "UPDATE conversation_events SET parked_log = 'x' WHERE conversation_id = 'done'",
     "rejected_body_in_pieces": "DELETE FROM rejected_parts WHERE part = 1",
+    "forgotten_is_back": "INSERT INTO forgotten_conversations VALUES (sha256('waits'))",
     "unknown_status": "ALTER TABLE conversation_events DROP CONSTRAINT conversation_events_known_status;"
     "UPDATE conversation_events SET status = 'CANCELLED' WHERE conversation_id = 'waits'",
 }
