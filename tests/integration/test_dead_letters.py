@@ -17,8 +17,13 @@ def broker(rabbitmq_url: str, queue: str) -> BrokerSettings:
     return BrokerSettings(rabbitmq_url, queue)
 
 
-@pytest.fixture
-def filled(broker: BrokerSettings) -> BrokerSettings:
+@pytest.fixture(params=["quorum", "classic"])
+def filled(request: pytest.FixtureRequest, broker: BrokerSettings) -> BrokerSettings:
+    """Five dead letters in a queue as we declare it, and in one as it may have been before."""
+    if request.param == "classic":
+        connection = pika.BlockingConnection(pika.URLParameters(broker.url))
+        connection.channel().queue_declare(broker.dead_queue, durable=True)
+        connection.close()
     with Publisher(broker, "test") as publisher:
         for number in range(4):
             publisher.publish(
