@@ -8,7 +8,7 @@ from consumer.backoff import jittered
 from consumer.errors import GiveBack
 from consumer.ports import Link
 from consumer.runtime import Runtime
-from repository.errors import DatabaseAway
+from repository.errors import Busy, DatabaseAway
 
 T = TypeVar("T")
 
@@ -38,12 +38,15 @@ class Patience:
             try:
                 return work()
             except DatabaseAway as away:
-                reason = away.reason
-            tries = self._wait(reason, tries, keep=keep)
+                reason, busy = away.reason, isinstance(away, Busy)
+            tries = self._wait(reason, tries, busy=busy, keep=keep)
 
-    def _wait(self, reason: str, tries: int, *, keep: bool) -> int:
-        """Wait until the database answers. It is asked while waiting: a hanging one is not the message's fault."""
-        if tries == 0:
+    def _wait(self, reason: str, tries: int, *, busy: bool, keep: bool) -> int:
+        """Wait until the database answers. It is asked while waiting: a hanging one is not the message's fault.
+
+        busy: it does answer, and another session holds what is needed: the next try may take as long as the last.
+        """
+        if tries == 0 and not busy and (keep or not self._runtime.stop_requested()):
             # A session that died while it rested says nothing of the database: it is asked before anything is said
             self._runtime.waiting("database", "")
             try:

@@ -16,6 +16,14 @@ ANSWER_S = 1.0
 """How long the call takes whose answer is to come during the outage; beginning one takes a tenth of that."""
 
 
+def shown(worker: Worker, children: int) -> list[dict[str, Any]]:
+    """Ask for the status of all children."""
+    before = len(worker.logged("child_status"))
+    worker.send(signal.SIGUSR1)
+    worker.wait_for("child_status", times=before + children)
+    return worker.logged("child_status")[before:]
+
+
 class Scene:
     """The children at their places, and what must be true when the outage is over."""
 
@@ -29,11 +37,7 @@ class Scene:
         desk.close()
 
     def shown(self) -> list[dict[str, Any]]:
-        """Ask for the status of all children."""
-        before = len(self.worker.logged("child_status"))
-        self.worker.send(signal.SIGUSR1)
-        self.worker.wait_for("child_status", times=before + self.children)
-        return self.worker.logged("child_status")[before:]
+        return shown(self.worker, self.children)
 
     def waits(self, conversation_id: str) -> bool:
         """Say whether a child with this conversation in hand is shown to wait."""
