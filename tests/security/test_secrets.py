@@ -171,11 +171,14 @@ MISTAKES = [
     Mistake("an option that has another name", {}, (f"--rabbit=amqp://u:{BROKER}@h",)),
     Mistake("an option without its value", {}, ("--database-url",)),
 ]  # fmt: skip
-COMMANDS = ["run", "migrate", "publish", "retry", "check"]
+COMMANDS = [
+    *("run", "migrate", "publish -", "retry", "check --memory-api --allow-overcommit"),
+    *("events list", "dead list", "prune --older-than=1d", "forget user-1 --yes"),
+]
 # In the default run each command once, each with another mistake; all of them with the fault matrix
 SAMPLE = set(
     zip(
-        ["run", "migrate", "publish", "retry", "check"],
+        [*COMMANDS[:5]],
         ["refused", "not TLS", "wrong password", "options of TLS", "unknown hosts"],
         strict=True,
     )
@@ -186,8 +189,7 @@ def mistaken(command: str, mistake: Mistake, ports: dict[str, int], log_format: 
     """Run a command with a mistake, and give all that it says."""
     variables = {name: value.format(**ports) for name, value in mistake.variables.items()}
     settings = {"GROQ_API_KEY": LLM, "FRIENDSHIP_LOG_LEVEL": "debug", "FRIENDSHIP_LOG_FORMAT": log_format}
-    arguments = {"publish": ["-"], "check": ["--memory-api", "--allow-overcommit"]}.get(command, [])
-    words = [*PROGRAM, command, *arguments, *mistake.arguments]
+    words = [*PROGRAM, *command.split(), *mistake.arguments]
     # `run` waits for servers that are away: it has shown by then all that it is going to show
     with subprocess.Popen(
         words,
@@ -209,10 +211,11 @@ def mistaken(command: str, mistake: Mistake, ports: dict[str, int], log_format: 
     ("command", "mistake", "log_format"),
     [
         pytest.param(
-            command, mistake, log_format, id=f"{command}-{mistake.name}-{log_format}",
+            command, mistake, log_format, id=f"{command.split()[0]}-{mistake.name}-{log_format}",
             marks=[] if (command, mistake.name) in SAMPLE and log_format == "json" else [pytest.mark.faults],
         )
         for command, mistake, log_format in product(COMMANDS, MISTAKES, ["json", "text"])
+        if log_format == "json" or command == "run"  # the others say most of what they say in their own words
     ],
 )  # fmt: skip
 def test_no_mistake_with_a_url_shows_its_password(
@@ -226,7 +229,7 @@ def test_no_mistake_with_a_url_shows_its_password(
     assert sung(SECRETS, said) == []
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS])
+@pytest.mark.parametrize("command", ["", *(command.split()[0] for command in COMMANDS)])
 def test_help_shows_no_value_of_the_environment(command: str) -> None:
     """Only defaults and names."""
     variables = {"RABBITMQ_URL": BROKER, "DATABASE_URL": DATABASE, "MEMORY_API_URL": API, "GROQ_API_KEY": LLM}
