@@ -10,10 +10,11 @@ import click
 from setproctitle import setproctitle
 
 from consumer import memory_api
+from consumer.allowance import built_in_cap
 from consumer.child import Child
 from consumer.outcome import Outcome
 from consumer.rehearsal.play import rehearse
-from consumer.retries import Counts, pass_once
+from consumer.retries import Counts, pass_alone
 from consumer.runtime import Runtime
 from consumer.settings import MIB, ConsumerSettings
 from repository import deaths
@@ -36,6 +37,7 @@ class Programs:
 
     settings: ConsumerSettings
     ssl_context: ssl.SSLContext
+    children: int
 
     def child(self, runtime: Runtime) -> int:
         """Live as a consumer child."""
@@ -71,7 +73,7 @@ class Programs:
         """Run one retry pass."""
         database = self._database("retry")
         try:
-            pass_once(database, self.settings.broker, Counts())
+            pass_alone(database, self.settings, Counts(), built_in_cap(self.children))
         finally:
             database.close()
 
@@ -96,7 +98,7 @@ def run(context: click.Context) -> None:
         f"friendship-supervisor: {given.supervisor.children} children on {given.consumer.broker.queue}"
     )
     # Built once, before the fork: every child shares its pages
-    programs = Programs(given.consumer, memory_api.prepare())
+    programs = Programs(given.consumer, memory_api.prepare(), given.supervisor.children)
     limits = _memory(given)
     outcomes = [outcome.value for outcome in Outcome if outcome is not Outcome.RETURNED]
     memory.tune()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 
 import pika
 import pytest
@@ -16,6 +17,7 @@ from repository.connection import Database
 from repository.place import place
 from tests.fixtures.commands import Command
 from tests.fixtures.desk import Desk
+from tests.fixtures.worker import Worker
 
 FAULTS = pytest.mark.faults
 
@@ -177,3 +179,22 @@ def test_a_lost_broker_ends_a_pass_before_it_touches_a_row(desk: Desk, command: 
     assert (said.code, said.objects[0]["published"]) == (1, 0)
     assert "hunter2" not in said.err
     assert desk.statuses() == {"FAILED": 1}
+
+
+def test_the_built_in_pass_brings_a_portion_and_yields_to_another_of_its_host(
+    environment: dict[str, str], desk: Desk, start_worker: Callable[..., Worker]
+) -> None:
+    """A hundred messages for two children, the rest later; while another pass is under way here, none."""
+    insert_due(desk, 130)
+    with alone("retry", place(environment["DATABASE_URL"]), environment["RABBITMQ_QUEUE"]):
+        worker = start_worker(FRIENDSHIP_RETRY_EVERY="0.3")
+        worker.wait_for("retry_pass_busy")
+        assert desk.statuses() == {"FAILED": 130}
+    first = worker.wait_for("retry_pass", published=100)
+    assert first["left"] == 30
+    worker.wait_until(lambda: desk.statuses() == {"FAILED": 130}, "all were tried")
+    worker.wait_until(
+        lambda: desk.query("SELECT DISTINCT attempt_count AS n FROM conversation_events") == [{"n": 1}],
+        "each was tried once",
+    )
+    assert worker.stop() == 0
