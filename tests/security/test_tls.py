@@ -56,16 +56,24 @@ def test_a_bad_certificate_is_refused_by_each_client_with_the_reason(
     assert IN_PYTHON[kind] in api.value.reason
 
 
+def is_encrypted(url: str) -> bool:
+    """Connect to a database and have it say how."""
+    database = Database(url)
+    session = database.connection().execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+    row = session.fetchone()
+    database.close()
+    return row == {"ssl": True}
+
+
 def test_a_good_certificate_is_taken_by_each_client(
     secured: Secured, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same servers, the same trust: what was refused before was refused for its certificate."""
-    assert amqp.depth(secured.broker_settings(Kind.GOOD)) is None
-    database = Database(secured.verified(postgres.url))
-    row = database.connection().execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone()
-    database.close()
-    assert row == {"ssl": True}
+    """The same servers, the same trust: what was refused before was refused for its certificate. No proxy is asked."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("SSL_CERT_FILE", str(secured.wallet.authority))
+    assert amqp.depth(secured.broker_settings(Kind.GOOD)) is None
+    assert is_encrypted(secured.verified(postgres.url))
+    assert is_encrypted(f"{postgres.url}?sslrootcert=system")
     assert probe(secured) == 404
 
 
