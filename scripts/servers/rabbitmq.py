@@ -7,6 +7,7 @@ import secrets
 import signal
 import socket
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -46,16 +47,29 @@ log.console = false
 RESOLVER = '{lookup, [file, native]}.\n{host, {127,0,0,1}, ["localhost"]}.\n'
 
 
-class RabbitMQ:
-    """One broker with its data, its ports and its own epmd; all stay the same across stop and start_again."""
+@dataclass(frozen=True)
+class Kinship:
+    """What the nodes of one cluster share: a register of their names, kept by the first, and a secret."""
 
-    def __init__(self, directory: Path) -> None:
+    epmd_port: Port
+    cookie: str
+
+
+class RabbitMQ:
+    """One broker with its data and its ports; all stay the same across stop and start_again.
+
+    kinship: of the node whose cluster this one is to join, which is closed last; without it the broker is a first one.
+    """
+
+    def __init__(self, directory: Path, name: str = "rabbitmq", kinship: Kinship | None = None) -> None:
         self._root = directory
         self._scripts = program("rabbitmq-server", PACKAGE, *SCRIPTS).resolve().parent
         self._epmd_path = program("epmd", "erlang-base")
         self._account: Account = account("rabbitmq")
-        self._home = private_directory(directory, "rabbitmq", self._account)
-        self._port, self._epmd_port, self._dist_port = Port.reserve(), Port.reserve(), Port.reserve()
+        self._home = private_directory(directory, name, self._account)
+        self._is_first = kinship is None
+        self.kinship = kinship or Kinship(Port.reserve(), secrets.token_hex(20))
+        self._port, self._dist_port = Port.reserve(), Port.reserve()
         self._log = self._home / "server.log"
         self._output = self._home / "output.log"
         self._epmd: Program | None = None
@@ -73,6 +87,17 @@ class RabbitMQ:
         with stopped_at_the_end(server.close):
             server._write_files()
             server.start_again()
+        return server
+
+    @classmethod
+    def start_another(cls, first: "RabbitMQ", directory: Path, name: str) -> "RabbitMQ":
+        """Start one more node in the cluster of `first`. name: of its directory. Raises as `start`."""
+        server = cls(directory, name, first.kinship)
+        with stopped_at_the_end(server.close):
+            server._write_files()
+            server.start_again()
+            for command in (("stop_app",), ("join_cluster", first.node), ("start_app",)):
+                server.rabbitmqctl(*command)
         return server
 
     @property
@@ -98,9 +123,9 @@ class RabbitMQ:
         if self.running:
             return
         env = self._environment()
-        if self._epmd is None or not self._epmd.alive:
+        if self._is_first and (self._epmd is None or not self._epmd.alive):
             self._epmd = Program.start(
-                [self._epmd_path, "-port", str(self._epmd_port.number), "-address", "127.0.0.1"],
+                [self._epmd_path, "-port", str(self.kinship.epmd_port.number), "-address", "127.0.0.1"],
                 env=env,
                 cwd=self._home,
                 log=self._output,
@@ -108,7 +133,7 @@ class RabbitMQ:
                 farewell=signal.SIGKILL,
                 remove=self._root,
             )
-            self._epmd.wait_until(lambda: listening(self._epmd_port.number), "epmd", START_LIMIT_S)
+            self._epmd.wait_until(lambda: listening(self.kinship.epmd_port.number), "epmd", START_LIMIT_S)
         self._program = Program.start(
             [self._scripts / "rabbitmq-server", "-noinput"],
             env=env,
@@ -180,7 +205,9 @@ class RabbitMQ:
         if self._epmd is not None:
             self._epmd.stop(signal.SIGKILL, patience_s=0.0)
             self._epmd = None
-        for port in (self._port, self._epmd_port, self._dist_port):
+        if self._is_first:
+            self.kinship.epmd_port.release()
+        for port in (self._port, self._dist_port):
             port.release()
 
     def _end(self, request: signal.Signals) -> None:
@@ -194,7 +221,7 @@ class RabbitMQ:
         self._write("enabled_plugins", "[].\n")
         self._write("rabbitmq-env.conf", "")
         self._write("inetrc", RESOLVER)
-        self._write(".erlang.cookie", secrets.token_hex(20))
+        self._write(".erlang.cookie", self.kinship.cookie)
 
     def _write(self, name: str, text: str) -> None:
         path = self._home / name
@@ -207,7 +234,7 @@ class RabbitMQ:
         home = self._home
         return plain_environment(home) | {
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "ERL_EPMD_PORT": str(self._epmd_port.number),
+            "ERL_EPMD_PORT": str(self.kinship.epmd_port.number),
             "ERL_INETRC": str(home / "inetrc"),
             "ERL_CRASH_DUMP_SECONDS": "0",
             # With input allowed, the script becomes the Erlang machine instead of waiting for it.
