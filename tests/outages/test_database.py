@@ -30,6 +30,7 @@ def survive(outage: AbstractContextManager[None], scene: Scene) -> None:
         assert len(worker.logged("waiting")) == 1
     worker.wait_for("back", on="database")
     scene.ends_well()
+    assert (len(worker.logged("waiting")), len(worker.logged("back"))) == (1, 1)
 
 
 def test_a_killed_database_costs_nothing_but_time(
