@@ -350,18 +350,26 @@ class Publisher:
         self._channel: BlockingChannel | None = None
 
     def __enter__(self) -> Self:
-        with translated():
-            found = parameters(self._settings, self._name, self._timeout_s)
-            self._connection = pika.BlockingConnection(found)
-            wire.send_piecewise(self._connection)
-            self._channel = declare(self._connection.channel(), self._settings)
-            self._channel.confirm_delivery()
+        try:
+            with translated():
+                found = parameters(self._settings, self._name, self._timeout_s)
+                self._connection = pika.BlockingConnection(found)
+                wire.send_piecewise(self._connection)
+                self._channel = declare(self._connection.channel(), self._settings)
+                self._channel.confirm_delivery()
+        except BaseException:
+            self._close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._connection is not None and self._connection.is_open:
+        self._close()
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None and connection.is_open:
             with contextlib.suppress(BrokerAway), translated():
-                self._connection.close()
+                connection.close()
 
     def depth(self) -> int:
         """Say how many messages are ready in the queue. Raises BrokerAway."""

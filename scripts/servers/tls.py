@@ -50,7 +50,16 @@ policy = any
 unique_subject = no
 [any]
 commonName = supplied
+[req]
+distinguished_name = name
+[name]
+[authority]
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign
+subjectKeyIdentifier = hash
 """
+# From Python 3.13 on, clients want what RFC 5280 wants.
+STRICT = "subjectKeyIdentifier = hash\nauthorityKeyIdentifier = keyid\n"
 
 
 class Kind(StrEnum):
@@ -98,7 +107,7 @@ class Authority:
         )
         self._run(
             *("req", "-x509", "-new", "-key", self._key, "-days", DAYS, "-subj", "/CN=authority of a test"),
-            *("-addext", "keyUsage=critical,keyCertSign", "-out", self.file),
+            *("-config", "authority.cnf", "-extensions", "authority", "-out", self.file),
         )
 
     def issue(self, name: str, host: str = HOST, *, expired: bool = False) -> Certificate:
@@ -106,25 +115,16 @@ class Authority:
         made = Certificate(self._home / f"{name}.pem", self._home / f"{name}.key")
         request, extension = self._home / f"{name}.csr", self._home / f"{name}.ext"
         kind = "IP" if host[0].isdigit() else "DNS"
-        extension.write_text(f"subjectAltName = {kind}:{host}\n")
+        extension.write_text(f"subjectAltName = {kind}:{host}\n{STRICT}")
         self._run(
-            *("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-subj", f"/CN={host}", "-keyout", made.key, "-out", request),
+            *("req", "-new", "-config", "authority.cnf", "-subj", f"/CN={host}", "-nodes", "-newkey", "ec"),
+            *("-pkeyopt", "ec_paramgen_curve:prime256v1", "-keyout", made.key, "-out", request),
         )
+        times = LONG_AGO if expired else ("-days", DAYS)
+        signed_by = ("-config", "authority.cnf", "-cert", self.file, "-keyfile", self._key)
         self._run(
-            *(
-                "ca",
-                "-batch",
-                "-notext",
-                "-config",
-                "authority.cnf",
-                "-cert",
-                self.file,
-                "-keyfile",
-                self._key,
-            ),
+            *("ca", "-batch", "-notext", *signed_by, *times),
             *("-in", request, "-extfile", extension, "-out", made.certificate),
-            *(LONG_AGO if expired else ("-days", DAYS)),
         )
         return made
 

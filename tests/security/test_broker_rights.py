@@ -28,8 +28,10 @@ def least(rabbitmq: RabbitMQ, queue: str) -> Iterator[BrokerSettings]:
 
 def test_a_worker_needs_no_right_to_configure(least: BrokerSettings, desk: Desk) -> None:
     """Where the queues exist, it receives, acknowledges, sets aside and publishes; it declares nothing."""
+    refused = Publisher(least, "test")
     with pytest.raises(BrokerAway, match="ACCESS_REFUSED"):
-        Publisher(least, "test").__enter__()
+        refused.__enter__()
+    assert refused._connection is None, "a connection that is of no use is closed"
     desk.publish([])  # declares the queues, as another user
     with Publisher(least, "test") as publisher:
         publisher.publish(least.queue, b"{}")
