@@ -33,7 +33,8 @@ class Outcome:
     """What a conversation leaves behind.
 
     attempts: as counted in its row. deaths: accounts of the dead, oldest first: the cause, and a `!` where the message
-    is blamed. calls: of the Memory API. parked: its log is kept in the row. dead: copies in `.dead`.
+    is blamed. calls: of the Memory API. parked: its log is kept in the row. dead: copies in `.dead`. strikes: how often
+    the fault happened.
     """
 
     status: str | None = "PROCESSED"
@@ -43,6 +44,7 @@ class Outcome:
     calls: int = 1
     parked: bool = False
     dead: int = 0
+    strikes: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,8 @@ def died(step: Step, cause: str, *, attempts: int = 1) -> Outcome:
 
 def given_up(step: Step, cause: str, code: str) -> Outcome:
     """Say what two blamed deaths leave behind."""
-    return Outcome("FAILED", code, 3, (cause, cause), calls=2 if step in CALLED else 0, parked=True)
+    calls = 2 if step in CALLED else 0
+    return Outcome("FAILED", code, 3, (cause, cause), calls=calls, parked=True, strikes=2)
 
 
 def deaths() -> Iterator[Cell]:
@@ -125,7 +128,7 @@ def deaths() -> Iterator[Cell]:
 def poison() -> Iterator[Cell]:
     for step in BEFORE_CLAIM:
         fault = Fault(step, Action.SEGV, times=99)
-        set_aside = Outcome(status=None, attempts=0, calls=0, dead=1)
+        set_aside = Outcome(status=None, attempts=0, calls=0, dead=1, strikes=2)
         yield stepped("poison", fault, Ground.CROWD, set_aside)
     for step in CLAIMED:
         # Who dies before it knows of its claim cannot judge either

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from scripts.conversations import Conversation, make
-from scripts.faults.failpoints import COUNTED_IN
+from scripts.faults.failpoints import COUNTED_IN, Fault, happened
 from scripts.servers.memory_api import MemoryApiStandIn
 from scripts.servers.memory_modes import facts_for
 from scripts.servers.postgres import Postgres
@@ -120,6 +120,7 @@ class Laboratory:
             calls=calls,
             parked=row.get("parked_log") is not None,
             dead=dead[name],
+            strikes=happened(self.directory, name) if Fault.of(name) else 1,
         )
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from tests.faults.cells import FAULTS, MATRIX, Cell, Outcome
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- matrix: python -m tests.faults.table -->", "<!-- end of matrix -->"
-HEAD = ("Fault", "Tests", "The row", "Attempts", "Accounts of the dead", "API calls")
+HEAD = ("Fault", "Tests", "The row", "Attempts", "Accounts of the dead", "API calls", "Strikes")
 
 
 def lines() -> Iterator[str]:
@@ -36,7 +36,8 @@ def words(outcome: Outcome) -> tuple[str, ...]:
         row += ", log kept"
     if outcome.dead:
         row += ", a copy in `.dead`"
-    return row, str(outcome.attempts), ", ".join(outcome.deaths) or "none", str(outcome.calls)
+    accounts = ", ".join(outcome.deaths) or "none"
+    return row, str(outcome.attempts), accounts, str(outcome.calls), str(outcome.strikes)
 
 
 def line(cells: tuple[str, ...]) -> str:
