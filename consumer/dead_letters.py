@@ -54,17 +54,25 @@ class DeadQueue:
         self._size = 0
 
     def __enter__(self) -> Self:
-        with translated():
-            self._connection = pika.BlockingConnection(parameters(self._settings, "dead letters"))
-            self._channel = self._connection.channel()
-            wire.assemble_with(self._channel, Intake(self._announced))
+        try:
+            with translated():
+                self._connection = pika.BlockingConnection(parameters(self._settings, "dead letters"))
+                self._channel = self._connection.channel()
+                wire.assemble_with(self._channel, Intake(self._announced))
+        except BaseException:
+            self._close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         # Closing in order sends out what was acknowledged
-        if self._connection is not None and self._connection.is_open:
+        self._close()
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None and connection.is_open:
             with contextlib.suppress(BrokerAway), translated():
-                self._connection.close()
+                connection.close()
 
     def letters(self) -> Iterator[DeadLetter]:
         """Take one message after the other, of those that are in the queue now. A queue that is not there has none.
