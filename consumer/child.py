@@ -61,34 +61,34 @@ class Child:
         pipeline = self._pipeline(runtime, database, link)
         rng = Random()  # noqa: S311 (jitter)
         tries = 0
-        try:
-            while not runtime.stop_requested():
-                obstacle = _reach(runtime, link, database, first=tries == 0)
-                if obstacle is None:
-                    tries = 0
-                    try:
-                        pause_s = _consume(runtime, link, pipeline)
-                        if pause_s:
-                            link.close()
-                            nap(pause_s, runtime.stop_requested)
-                    except NoRoom as no_room:
-                        log.info("no_room", extra={"slot": runtime.slot, "body_bytes": no_room.size_bytes})
+        while not runtime.stop_requested():
+            obstacle = _reach(runtime, link, database, first=tries == 0)
+            if obstacle is None:
+                tries = 0
+                try:
+                    pause_s = _consume(runtime, link, pipeline)
+                    if pause_s:
                         link.close()
-                        _await_replacement(runtime)
-                    except BodyNotKept:
-                        # Each try of any child ends so, until the broker's delivery limit: not too many in a second
-                        link.close()
-                        runtime.returned()
-                        nap(NOT_KEPT_PAUSE_S, runtime.stop_requested)
-                    runtime.wake_with(None)
-                else:
-                    tries += 1
-                    runtime.waiting(obstacle.on, obstacle.reason)
-                    nap(jittered(RETRY_BASE_S, tries, RETRY_MAX_S, rng), runtime.stop_requested)
-        finally:
-            runtime.wake_with(None)
-            link.close()
-            database.close()
+                        nap(pause_s, runtime.stop_requested)
+                except NoRoom as no_room:
+                    log.info("no_room", extra={"slot": runtime.slot, "body_bytes": no_room.size_bytes})
+                    link.close()
+                    _await_replacement(runtime)
+                except BodyNotKept:
+                    # Each try of any child ends so, until the broker's delivery limit: not too many in a second
+                    link.close()
+                    runtime.returned()
+                    nap(NOT_KEPT_PAUSE_S, runtime.stop_requested)
+                runtime.wake_with(None)
+            else:
+                tries += 1
+                runtime.waiting(obstacle.on, obstacle.reason)
+                nap(jittered(RETRY_BASE_S, tries, RETRY_MAX_S, rng), runtime.stop_requested)
+        # Not when an error unwinds: while a connection is closed in order the next delivery may arrive, and this process's
+        # death would be told of that one. The end of the process closes everything
+        runtime.wake_with(None)
+        link.close()
+        database.close()
         return DRAINED
 
     def _announce(self, runtime: Runtime, size_bytes: int, message_id: str | None) -> Admission:
@@ -168,7 +168,8 @@ def _consume(runtime: Runtime, link: BrokerLink, pipeline: Pipeline) -> float:
     runtime.wake_with(link.wake)
     runtime.ready()
     try:
-        _take_seat(runtime, link)
+        if not _take_seat(runtime, link):
+            return 0.0
         while True:
             delivery = _next(runtime, link)
             if delivery is None:
@@ -204,13 +205,15 @@ def _is_to_stop(runtime: Runtime) -> bool:
     return runtime.stop_requested() or not runtime.seated()
 
 
-def _take_seat(runtime: Runtime, link: BrokerLink) -> None:
-    """Have messages sent as soon as that is allowed; a child that is to go before that takes none."""
+def _take_seat(runtime: Runtime, link: BrokerLink) -> bool:
+    """Have messages sent as soon as that is allowed. False: this child is to go, and takes none."""
     while not runtime.seated() and not runtime.stop_requested():
         link.rest(SEAT_WAIT_S)
         runtime.idle()
-    if not runtime.stop_requested():
-        link.consume()
+    if runtime.stop_requested():
+        return False
+    link.consume()
+    return True
 
 
 def _next(runtime: Runtime, link: BrokerLink) -> Delivery | None:

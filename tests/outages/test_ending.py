@@ -296,6 +296,21 @@ def test_term_in_the_boot(ending: Ending, paused: str) -> None:
 
 
 @pytest.mark.faults
+def test_term_to_a_successor_that_has_not_begun(ending: Ending) -> None:
+    """Ready, and waiting for its predecessor's seat: it leaves without a word of a broker that is away."""
+    ending.memory_api.set_mode("delay", seconds=2)
+    ending.begin().wait_for("child_ready")
+    ending.desk.publish([make("one", "user-1")])
+    ending.worker.wait_until(lambda: ending.memory_api.calls().in_flight == 1, "the call is under way")
+    ending.worker.send(signal.SIGHUP)
+    ending.worker.wait_for("child_ready", times=2)
+    ending.drained()
+    assert ending.worker.logged("broker_away") == []
+    assert ending.desk.status("one") == "PROCESSED"
+    ending.is_finished_by_another(calls=1)
+
+
+@pytest.mark.faults
 @pytest.mark.parametrize("numbers", [(signal.SIGQUIT,), (signal.SIGTERM, signal.SIGTERM)])
 def test_a_stop_at_once_gives_the_attempt_back(ending: Ending, numbers: tuple[signal.Signals, ...]) -> None:
     """In the middle of a call: the child is killed, unblamed, and the message goes to the next supervisor."""
