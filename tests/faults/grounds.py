@@ -23,7 +23,7 @@ EXCHANGES = {
     "complete": b"COMMIT",
     "fail": b"SET status = 'FAILED'",
     "park": b"SET parked_log",
-    "call": b"POST /extract_facts",
+    "call": b"]}",  # the end of the request: its head goes before in a packet of its own
 }
 
 
