@@ -295,6 +295,14 @@ class BrokerLink:
             with contextlib.suppress(BrokerAway), translated():
                 connection.close()
 
+    def abandon(self) -> None:
+        """End the connection at once: while it is closed in order, the next delivery may arrive. Never raises."""
+        connection = self._connection
+        self._forget()
+        if connection is not None:
+            with contextlib.suppress(BrokerAway), translated():
+                wire.abort(connection)
+
     def _forget(self) -> None:
         self._connection = None
         self._channel = None

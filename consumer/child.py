@@ -61,34 +61,38 @@ class Child:
         pipeline = self._pipeline(runtime, database, link)
         rng = Random()  # noqa: S311 (jitter)
         tries = 0
-        while not runtime.stop_requested():
-            obstacle = _reach(runtime, link, database, first=tries == 0)
-            if obstacle is None:
-                tries = 0
-                try:
-                    pause_s = _consume(runtime, link, pipeline)
-                    if pause_s:
+        try:
+            while not runtime.stop_requested():
+                obstacle = _reach(runtime, link, database, first=tries == 0)
+                if obstacle is None:
+                    tries = 0
+                    try:
+                        pause_s = _consume(runtime, link, pipeline)
+                        if pause_s:
+                            link.close()
+                            nap(pause_s, runtime.stop_requested)
+                    except NoRoom as no_room:
+                        log.info("no_room", extra={"slot": runtime.slot, "body_bytes": no_room.size_bytes})
                         link.close()
-                        nap(pause_s, runtime.stop_requested)
-                except NoRoom as no_room:
-                    log.info("no_room", extra={"slot": runtime.slot, "body_bytes": no_room.size_bytes})
-                    link.close()
-                    _await_replacement(runtime)
-                except BodyNotKept:
-                    # Each try of any child ends so, until the broker's delivery limit: not too many in a second
-                    link.close()
-                    runtime.returned()
-                    nap(NOT_KEPT_PAUSE_S, runtime.stop_requested)
-                runtime.wake_with(None)
-            else:
-                tries += 1
-                runtime.waiting(obstacle.on, obstacle.reason)
-                nap(jittered(RETRY_BASE_S, tries, RETRY_MAX_S, rng), runtime.stop_requested)
-        # Not when an error unwinds: while a connection is closed in order the next delivery may arrive, and this process's
-        # death would be told of that one. The end of the process closes everything
-        runtime.wake_with(None)
-        link.close()
-        database.close()
+                        _await_replacement(runtime)
+                    except BodyNotKept:
+                        # Each try of any child ends so, until the broker's delivery limit: not too many in a second
+                        link.close()
+                        runtime.returned()
+                        nap(NOT_KEPT_PAUSE_S, runtime.stop_requested)
+                    runtime.wake_with(None)
+                else:
+                    tries += 1
+                    runtime.waiting(obstacle.on, obstacle.reason)
+                    nap(jittered(RETRY_BASE_S, tries, RETRY_MAX_S, rng), runtime.stop_requested)
+            link.close()
+        except BaseException:
+            # The death of this process is told of what it has in hand: that must not be the next delivery by then
+            link.abandon()
+            raise
+        finally:
+            runtime.wake_with(None)
+            database.close()
         return DRAINED
 
     def _announce(self, runtime: Runtime, size_bytes: int, message_id: str | None) -> Admission:

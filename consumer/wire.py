@@ -63,6 +63,13 @@ def cancel(
     connection._flush_output(confirmed)  # noqa: SLF001
 
 
+def abort(connection: pika.BlockingConnection) -> None:
+    """End a connection without a word to the broker, and without reading what has come."""
+    transport = connection._impl._transport  # noqa: SLF001
+    if transport is not None:
+        transport._sock.close()  # noqa: SLF001 - its own `abort` waits for the loop's next turn
+
+
 class Sliceable(Protocol):
     """All that a body needs that is sent piece by piece."""
 

@@ -16,7 +16,8 @@ class Account:
 
     conversation_id: before the claim, what the message's properties say, or empty.
     event_id, epoch: 0 when the child had not read the reply to its claim; the row tells them by claimed_by then.
-    claimed_by: empty before the claim. body_crc32: of the body's beginning, 0 while it was arriving.
+    claimed_by: empty before the claim was asked for. claiming: its reply had not come.
+    body_crc32: of the body's beginning, 0 while it was arriving.
     blamed: the message caused it. died_at: with a time zone. rss_bytes: resident at the last reading.
     """
 
@@ -26,6 +27,7 @@ class Account:
     claimed_by: str
     body_bytes: int
     body_crc32: int
+    claiming: bool
     cause: str
     blamed: bool
     died_at: datetime
@@ -60,16 +62,19 @@ class History:
 def record(database: Database, accounts: Sequence[Account]) -> int:
     """Write the accounts and return how many are new.
 
-    One that is there already stays as it is; one whose claim cannot be found (it was never committed) is dropped.
+    One that is there already stays as it is; one whose claim cannot be found (it was never committed) is told of its
+    body if the child was at it, and dropped if not.
     Raises DatabaseAway; it may be called again with the same accounts.
     """
     return sum(len(_record(database, account)) for account in accounts)
 
 
 def _record(database: Database, account: Account) -> list[Row]:
-    if account.claimed_by:
-        return database.execute(SQL["record"], asdict(account))
     values = asdict(account) | {"message_id": account.conversation_id or None}
+    if account.claimed_by:
+        found = database.execute(SQL["record"], values)
+        if found or not account.claiming:
+            return found
     return database.execute(SQL["record_unclaimed"], values)
 
 

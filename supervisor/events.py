@@ -37,7 +37,7 @@ class Death:
     cause, blamed: why, and whether it counts against the message. died_at: wall clock, UTC. rss_bytes: its last
     reading, None when there was none. event_id, epoch: 0 when the reply to the claim may not have been read.
     claimed_by: empty when no event was asked for yet; conversation_id is then what came with the message, or empty.
-    body_bytes, body_crc32: of the body, and of its beginning.
+    body_bytes, body_crc32: of the body, and of its beginning. claiming: it was asking for the event.
     """
 
     slot: int
@@ -53,6 +53,7 @@ class Death:
     claimed_by: str
     body_bytes: int
     body_crc32: int
+    claiming: bool = False
 
 
 @dataclass(frozen=True, slots=True)

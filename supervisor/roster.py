@@ -469,6 +469,7 @@ def account(
         claimed_by=view.claimed_by or "",
         body_bytes=view.body_bytes,
         body_crc32=view.body_crc32,
+        claiming=view.phase in {Phase.CLAIMING, Phase.HOLDING},
     )
 
 

@@ -12,10 +12,11 @@ ON CONFLICT (event_id, claim_epoch) DO NOTHING
 RETURNING event_id;
 
 -- name: record_unclaimed
--- One death before the claim. Told again it is there already.
+-- One death before the claim, or in it when the claim was never committed. Told again it is there already.
 INSERT INTO message_deaths (host, pid, died_at, body_bytes, body_crc32, message_id, cause, blamed, slot, rss_bytes)
-VALUES (%(host)s, %(pid)s, %(died_at)s, %(body_bytes)s, %(body_crc32)s, %(message_id)s, %(cause)s, %(blamed)s, %(slot)s,
-        %(rss_bytes)s)
+SELECT %(host)s::text, %(pid)s, %(died_at)s::timestamptz, %(body_bytes)s::bigint, %(body_crc32)s::bigint,
+       %(message_id)s::text, %(cause)s::text, %(blamed)s::boolean, %(slot)s, %(rss_bytes)s::bigint
+ WHERE NOT EXISTS (SELECT FROM child_deaths AS d WHERE d.claimed_by = %(claimed_by)s::text)
 ON CONFLICT (host, pid, died_at) DO NOTHING
 RETURNING pid;
 

@@ -54,6 +54,7 @@ class Programs:
                 claimed_by=death.claimed_by,
                 body_bytes=death.body_bytes,
                 body_crc32=death.body_crc32,
+                claiming=death.claiming,
                 cause=death.cause.value,
                 blamed=death.blamed,
                 died_at=death.died_at,

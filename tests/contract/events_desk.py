@@ -134,7 +134,7 @@ def bill_of(row: Row) -> Bill | None:
     return None if set(figures.values()) == {None} else Bill(**figures)
 
 
-def death(claim: Claimed, *, blamed: bool, known: bool = True) -> Account:
+def death(claim: Claimed, *, blamed: bool, known: bool = True, claiming: bool = False) -> Account:
     return Account(
         conversation_id=claim.conversation_id,
         event_id=claim.event_id if known else 0,
@@ -142,6 +142,7 @@ def death(claim: Claimed, *, blamed: bool, known: bool = True) -> Account:
         claimed_by=claim.claimed_by,
         body_bytes=3000,
         body_crc32=77,
+        claiming=claiming,
         cause=ACCOUNT_CAUSE,
         blamed=blamed,
         died_at=datetime.now(UTC),

@@ -19,6 +19,7 @@ def died(pid: int, *, cause: str = "crashed", blamed: bool = True, crc32: int = 
         claimed_by="",
         body_bytes=3000,
         body_crc32=crc32,
+        claiming=False,
         cause=cause,
         blamed=blamed,
         died_at=datetime.now(UTC),
@@ -61,10 +62,19 @@ def test_an_event_that_was_claimed_is_known_to_be_readable(desk: Desk) -> None:
     assert Past(desk.database).history(MARK) == replace(NOTHING, claimed=True)
 
 
+def test_a_claim_that_was_never_committed_leaves_a_death_of_the_body(desk: Desk) -> None:
+    """Whoever dies while it claims has not got the event: the row cannot tell, the body can, and once."""
+    lost = replace(desk.claim("other"), conversation_id="talk", claimed_by="nobody")
+    account = death(lost, blamed=True, known=False, claiming=True)
+    assert [record(desk.database, [account]) for _ in range(2)] == [1, 0]
+    assert Past(desk.database).history(MARK).blamed == 1
+    assert record(desk.database, [death(lost, blamed=True, known=False)]) == 0
+
+
 def test_an_account_of_a_claim_is_no_death_of_the_body(desk: Desk) -> None:
     """It is told once, also when it is told again."""
     claim = desk.claim("talk")
-    account = death(claim, blamed=True)
+    account = death(claim, blamed=True, known=False, claiming=True)
     assert [record(desk.database, [account]) for _ in range(2)] == [1, 0]
     assert Past(desk.database).history(MARK).deaths == 0
 
