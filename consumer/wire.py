@@ -68,6 +68,7 @@ def abort(connection: pika.BlockingConnection) -> None:
     transport = connection._impl._transport  # noqa: SLF001
     if transport is not None:
         transport._sock.close()  # noqa: SLF001 - its own `abort` waits for the loop's next turn
+    connection._cleanup()  # noqa: SLF001 - the loop's own sockets
 
 
 class Sliceable(Protocol):
