@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.backoff import exponential, jittered
+from consumer.backoff import RECONNECT_GROWTH, exponential, jittered
 from consumer.disposition import HOUR_S, ErrorCode, Failure, retry_delay_s, verdict_on_claim
 from consumer.settings import RetrySettings
 
@@ -25,9 +25,17 @@ def test_exponential_is_bounded_at_every_attempt(base: float, attempt: int, cap:
 def test_jitter_keeps_between_half_and_all_of_the_wait(
     base: float, attempt: int, cap: float, seed: int
 ) -> None:
-    """Reconnects spread, and none comes later than the exponential wait."""
-    wait = exponential(base, attempt, cap)
+    """Reconnects spread, and none comes later than the wait without jitter."""
+    wait = exponential(base, attempt, cap, RECONNECT_GROWTH)
     assert wait / 2 <= jittered(base, attempt, cap, Random(seed)) <= wait
+
+
+@given(st.floats(0.05, 0.5), st.integers(1, 200), st.floats(1, 20), st.integers())
+def test_a_reconnect_adds_little_to_the_outage(base: float, tries: int, cap: float, seed: int) -> None:
+    """Whenever the server comes back, the wait that is left is less than two thirds of the outage and a first wait."""
+    rng = Random(seed)
+    waits = [jittered(base, attempt, cap, rng) for attempt in range(1, tries + 1)]
+    assert waits[-1] <= base + sum(waits[:-1]) * 0.6 * 1.001
 
 
 @given(st.sampled_from(ErrorCode), st.integers(1, 100), st.none() | st.floats(0, 1e9), st.integers())
