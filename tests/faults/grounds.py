@@ -53,7 +53,7 @@ def _happened(lab: Laboratory, cell: Cell) -> bool:
 def stopped(lab: Laboratory) -> Worker:
     """Each supervisor is told to stop in the middle of one message, ends well, and the next takes up what it left."""
     for cell in lab.cells:
-        worker = lab.start(2)
+        worker = _take_up(lab)
         lab.publish(cell.conversation_id)
         assert worker.wait() == 0
         assert worker.left_behind() == []
@@ -64,7 +64,7 @@ def stopped(lab: Laboratory) -> Worker:
 def killed(lab: Laboratory) -> Worker:
     """Each supervisor is killed in the middle of one message; its children go with it."""
     for cell in lab.cells:
-        worker = lab.start(2)
+        worker = _take_up(lab)
         lab.publish(cell.conversation_id)
         assert worker.wait() == -signal.SIGKILL
         eventually(partial(_gone, worker), "the children are gone", limit_s=10)
@@ -76,9 +76,15 @@ def _gone(worker: Worker) -> bool:
     return not worker.left_behind()
 
 
-def _finish(lab: Laboratory) -> Worker:
+def _take_up(lab: Laboratory) -> Worker:
+    """Start the next supervisor, and let it finish what the last one left."""
     heir = lab.start(2)
     heir.wait_until(lab.all_ended, "all have ended")
+    return heir
+
+
+def _finish(lab: Laboratory) -> Worker:
+    heir = _take_up(lab)
     assert heir.stop() == 0
     return heir
 
