@@ -27,7 +27,7 @@ def small_disk(path: Path) -> Iterator[Path]:
     if os.geteuid():
         pytest.skip("only root may mount a disk")
     path.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", DISK, "tmpfs", path]
+    command = ["mount", "-t", "tmpfs", "-o", DISK, "tmpfs", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"no disk can be mounted: {done.stderr.strip()}")
