@@ -47,7 +47,13 @@ def test_a_call_over_the_limit_fails_is_parked_and_is_retried_with_the_same_scor
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert orjson.loads(done.stdout) == {"failed": 1, "pending": 0, "rescued": 0, "published": 1}
+    assert orjson.loads(done.stdout) == {
+        "failed": 1,
+        "pending": 0,
+        "rescued": 0,
+        "published": 1,
+        "left": 0,
+    }
     worker.wait_until(lambda: desk.status("slow") == "PROCESSED", "the retry is processed")
     (status,) = desk.query("SELECT * FROM friendship_status")
     assert status["topic_metrics"][conversation.agent_tag]["turns"] == conversation.turns

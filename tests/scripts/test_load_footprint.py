@@ -1,9 +1,12 @@
 """What a message leaves at the servers, small."""
 
+import pytest
+
 from scripts.load.footprint import footprint, waiting
 from scripts.servers.stack import Stack
 
 
+@pytest.mark.slow
 def test_every_server_is_asked(stack: Stack) -> None:
     """The broker stores each body, the database's log grows by something, and who waits long holds no session."""
     one = footprint(stack, size_bytes=50_000, messages=20, children=2, api_s=0.0)
