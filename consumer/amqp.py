@@ -328,7 +328,7 @@ class BrokerLink:
         self,
         _channel: BlockingChannel,
         method: Basic.Deliver,
-        properties: BasicProperties,
+        told: BasicProperties,
         body: bytearray | Spool | Left,
     ) -> None:
         if isinstance(body, Left):
@@ -340,9 +340,8 @@ class BrokerLink:
                 redelivered=bool(method.redelivered),
                 body=b"" if isinstance(body, Spool) else body,
                 spool=body if isinstance(body, Spool) else None,
-                # A short string that is not UTF-8 reaches us as bytes
-                message_id=properties.message_id if isinstance(properties.message_id, str) else None,
-                content_encoded=bool(properties.content_encoding),
+                message_id=properties.message_id(told),
+                content_encoded=bool(told.content_encoding),
             )
         )
 

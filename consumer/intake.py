@@ -21,6 +21,7 @@ from pika.channel import ContentFrameAssembler
 from pika.exceptions import BodyTooLongError
 from pika.spec import Basic
 
+from consumer import properties
 from consumer.admission import Admission
 
 PART_BYTES = 1024 * 1024
@@ -118,10 +119,9 @@ class Intake(ContentFrameAssembler):  # type: ignore[misc]
         return super().process(frame_value)
 
     def _begin(self, header: Any) -> None:
-        size, message_id = header.body_size, header.properties.message_id
+        size = header.body_size
         self._seen = 0
-        # A short string that is not UTF-8 reaches us as bytes
-        match self._announce(size, message_id if isinstance(message_id, str) else None):
+        match self._announce(size, properties.message_id(header.properties)):
             case Admission.KEEP:
                 self._body = bytearray(size)
             case Admission.SPOOL:

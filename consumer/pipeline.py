@@ -45,7 +45,7 @@ from consumer.ports import Delivery, Link, Past, Store
 from consumer.runtime import Runtime
 from consumer.settings import ConsumerSettings
 from consumer.suspicion import Doubt
-from repository.deaths import Mark
+from repository.deaths import History, Mark
 from repository.errors import BadData, DatabaseAway, Fenced, RepositoryError
 from repository.rows import Bill, Claimed, Refusal, Refused, UserStatus
 
@@ -117,19 +117,25 @@ class Pipeline:
 
     def _deadly(self, mark: Mark) -> Failure | None:
         """Say whether children died of this body before they could claim its event; it is not opened for that."""
+        try:
+            history = self._history(mark)
+        except RepositoryError:
+            # A doubt that cannot be asked about is none
+            return None
+        finally:
+            self._runtime.received(mark.body_bytes, mark.body_crc32)
+        return verdict_on_claim(1, history.blamed, history.last_blame)
+
+    def _history(self, mark: Mark) -> History:
+        """Give what is known of a body once that is enough to decide."""
         began, first = self._clock(), None
         while True:
             history = self._patience.hold(self._runtime.holding, partial(self._past.history, mark))
             first = history.deaths if first is None else first
-            match suspicion.judge(history, first, self._clock() - began):
-                case Doubt.SET_ASIDE:
-                    return verdict_on_claim(1, history.blamed, history.last_blame)
-                case Doubt.OPEN:
-                    self._runtime.received(mark.body_bytes, mark.body_crc32)
-                    return None
-                case Doubt.WAIT:
-                    self._link.rest(ACCOUNT_POLL_S)
-                    self._patience.give_back_if_over("waiting for the last holder's account")
+            if suspicion.judge(history, first, self._clock() - began) is not Doubt.WAIT:
+                return history
+            self._link.rest(ACCOUNT_POLL_S)
+            self._patience.give_back_if_over("waiting for the last holder's account")
 
     def _avoid(self, delivery: Delivery, mark: Mark, deadly: Failure) -> Outcome:
         named = identify(b"", delivery.message_id)

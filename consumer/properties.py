@@ -46,3 +46,11 @@ def without_headers(encoded: bytes) -> bytes:
 def forgive() -> None:
     """Make pika read deliveries with ForgivingProperties, in this process."""
     spec.props[spec.BasicProperties.INDEX] = ForgivingProperties
+
+
+def message_id(told: spec.BasicProperties) -> str | None:
+    """Give the message's id, or None without one that can be used: what is not UTF-8 reaches us as bytes, and a NUL can
+    be stored nowhere.
+    """
+    named = told.message_id
+    return named if isinstance(named, str) and "\0" not in named else None

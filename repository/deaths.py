@@ -1,11 +1,15 @@
 """The account of the dead: a supervisor writes how the holder of a message ended."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from repository.connection import Database, Row
+from repository.errors import DatabaseAway, RepositoryError
 from repository.statements import load
+
+log = logging.getLogger("friendship.deaths")
 
 SQL = load("deaths")
 
@@ -63,13 +67,24 @@ def record(database: Database, accounts: Sequence[Account]) -> int:
     """Write the accounts and return how many are new.
 
     One that is there already stays as it is; one whose claim cannot be found (it was never committed) is told of its
-    body if the child was at it, and dropped if not.
+    body if the child was at it, and dropped if not. One that the database refuses is dropped, too.
     Raises DatabaseAway; it may be called again with the same accounts.
     """
     return sum(len(_record(database, account)) for account in accounts)
 
 
 def _record(database: Database, account: Account) -> list[Row]:
+    try:
+        return _told(database, account)
+    except DatabaseAway:
+        raise
+    except RepositoryError as error:
+        # It would be refused at every try, and those behind it never be written
+        log.error("account_refused", extra={"cause": account.cause, "reason": error.reason})  # noqa: TRY400
+        return []
+
+
+def _told(database: Database, account: Account) -> list[Row]:
     values = asdict(account) | {"message_id": account.conversation_id or None}
     if account.claimed_by:
         found = database.execute(SQL["record"], values)

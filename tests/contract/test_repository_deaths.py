@@ -88,3 +88,9 @@ def test_forgiven_deaths_and_those_of_long_ago_count_no_more(desk: Desk) -> None
     assert past.history(replace(MARK, body_bytes=9)).deaths == 1
     desk.run("UPDATE message_deaths SET died_at = died_at - interval '25 hours'")
     assert past.history(replace(MARK, body_bytes=9)) == NOTHING
+
+
+def test_an_account_that_the_database_refuses_holds_up_no_other(desk: Desk) -> None:
+    """It would be refused for ever, and those behind it never be written."""
+    assert record(desk.database, [replace(died(1), conversation_id="a\0b"), died(2)]) == 1
+    assert Past(desk.database).history(MARK).deaths == 1

@@ -38,3 +38,17 @@ def test_a_message_that_kills_its_parser_ends_in_the_dead_queue(
     assert deaths_by(desk) == Counter()
     desk.assert_all_scored()
     desk.assert_clean_ending(worker)
+
+
+def test_a_redelivered_message_may_have_any_id(start_worker: Start, desk: Desk) -> None:
+    """Nothing that comes with a message is asked of the database as it is: a NUL could be stored nowhere."""
+    worker = start_worker()
+    worker.wait_for("child_ready", times=2)
+    assert worker.stop() == 0
+    desk.publish_raw(make("named", "user-1").body, message_id="a\0b")
+    desk.redeliver()
+    worker = start_worker()
+    worker.wait_until(lambda: desk.status("named") == "PROCESSED", "it is processed")
+    assert worker.logged("child_exited") == []
+    assert worker.stop() == 0
+    desk.assert_clean_ending(worker)

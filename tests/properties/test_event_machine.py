@@ -613,7 +613,7 @@ def play(url: str, examples: int, steps: int) -> None:
 
 def test_three_actors_never_count_twice_nor_lose_a_log(migrated_database_url: str) -> None:
     """Whatever the order of their steps, and however late each comes."""
-    play(migrated_database_url, examples=250, steps=50)
+    play(migrated_database_url, examples=150, steps=50)
 
 
 @pytest.mark.slow

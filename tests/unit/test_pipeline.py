@@ -436,3 +436,9 @@ def test_a_message_that_comes_for_the_first_time_is_not_asked_about(bench: Bench
     """It costs no statement."""
     bench.past.histories = [History(2, 2, "crashed", claimed=False)]
     assert bench.handle() is Outcome.PROCESSED
+
+
+def test_a_doubt_that_cannot_be_asked_about_opens_the_message(bench: Bench) -> None:
+    """Whatever the database has against the question, the message is not to blame."""
+    bench.past.fault = BadData("a NUL")
+    assert bench.handle(redelivered=True) is Outcome.PROCESSED
