@@ -15,6 +15,9 @@ from tests.outages.scene import ANSWER_S, Scene
 SetScene = Callable[..., Scene]
 Outage = Callable[[RabbitMQ], AbstractContextManager[None]]
 
+TIMES = "[consumer_timeout, channel_tick_interval]"
+"""How old an unacknowledged delivery may be, and how often that is looked at; in milliseconds."""
+
 USER, PASSWORD, ANOTHER = "outage_user", "first-secret", "second-secret"
 
 
@@ -70,12 +73,15 @@ def user_url(rabbitmq: RabbitMQ) -> Iterator[str]:
 @pytest.fixture
 def impatient(rabbitmq: RabbitMQ) -> Iterator[None]:
     """Make the broker take a delivery back that is not acknowledged within two seconds."""
-    settings = {"consumer_timeout": "2000", "channel_tick_interval": "500"}
-    for name, value in settings.items():
-        rabbitmq.rabbitmqctl("eval", f"application:set_env(rabbit, {name}, {value}).")
+    usual = rabbitmq.rabbitmqctl("eval", f"[element(2, application:get_env(rabbit, N)) || N <- {TIMES}].")
+    set_times(rabbitmq, 2000, 500)
     yield
-    rabbitmq.rabbitmqctl("eval", "application:set_env(rabbit, consumer_timeout, 1800000).")
-    rabbitmq.rabbitmqctl("eval", "application:unset_env(rabbit, channel_tick_interval).")
+    set_times(rabbitmq, *(int(number) for number in usual.strip("[]\n").split(",")))
+
+
+def set_times(server: RabbitMQ, *milliseconds: int) -> None:
+    values = f"lists:zip({TIMES}, {list(milliseconds)})"
+    server.rabbitmqctl("eval", f"[application:set_env(rabbit, N, V) || {{N, V}} <- {values}].")
 
 
 def survive(outage: AbstractContextManager[None], scene: Scene) -> None:
