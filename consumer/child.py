@@ -5,8 +5,6 @@ no messages. It is ready when it consumes.
 """
 
 import logging
-import os
-import socket
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +12,7 @@ from functools import partial
 from random import Random
 from typing import Literal
 
+from consumer import holder
 from consumer.admission import Admission, admit
 from consumer.amqp import BrokerLink, nap
 from consumer.backoff import jittered
@@ -128,7 +127,7 @@ class Child:
             reach=partial(migrations.schema_version, database),
             api=api,
             settings=self.settings,
-            owner=f"{socket.gethostname()[:64]}:{os.getpid()}:{runtime.slot}",
+            owner=holder.owner(runtime.slot),
             rng=Random(),  # noqa: S311 (jitter)
             now=lambda: datetime.now(UTC),
         )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from consumer.holder import is_gone
 from consumer.job import Job
 from consumer.patience import Patience
 from consumer.ports import Link, Store
@@ -50,7 +51,8 @@ class Claiming:
                 # The redelivery tells of the last holder; nothing says that this one is gone
                 job.request = replace(job.request, redelivered=False)
                 return None
-            match next_step(seen, self._clock() - first_seen):
+            gone = is_gone(seen.claimed_by or "")
+            match next_step(seen, self._clock() - first_seen, gone=gone):
                 case Step.CLAIM_AGAIN:
                     return None
                 case Step.TAKE_OVER:

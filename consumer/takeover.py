@@ -7,7 +7,8 @@ beats it. So:
 2. With an account, take over; blamed deaths are judged afterwards, like those of any claim.
 3. Without one, take over once: the holder's whole host may be gone. It is fenced out by the epoch if it lives.
 4. A second takeover in a row without an account is held until an account comes or the lease runs out: else a
-   proxy that cuts idle connections makes two children take over from each other for ever.
+   proxy that cuts idle connections makes two children take over from each other for ever. Not so when the holder's
+   process was on this machine and is gone: its supervisor died with it, and nobody will write that account.
 """
 
 from enum import Enum
@@ -26,14 +27,14 @@ class Step(Enum):
     CLAIM_AGAIN = "claim again"  # the holder has ended in the meantime
 
 
-def next_step(sighting: Sighting, waited_s: float) -> Step:
-    """Choose, `waited_s` seconds after the event was first seen with another holder."""
+def next_step(sighting: Sighting, waited_s: float, *, gone: bool) -> Step:
+    """Choose, `waited_s` seconds after the event was first seen with another holder. gone: its process has ended."""
     if sighting.status != "PROCESSING":
         return Step.CLAIM_AGAIN
     if sighting.accounted:
         return Step.TAKE_OVER
     if waited_s < ACCOUNT_WAIT_S:
         return Step.WAIT
-    if sighting.unexplained_takeovers == 0 or not sighting.lease_live:
+    if gone or sighting.unexplained_takeovers == 0 or not sighting.lease_live:
         return Step.TAKE_OVER
     return Step.HOLD

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from scripts.conversations import make
+from scripts.servers.memory_api import MemoryApiStandIn
 from tests.fixtures.desk import Desk
 from tests.fixtures.worker import Worker
 
@@ -110,6 +111,29 @@ def test_after_a_sudden_end_the_next_supervisor_does_the_rest(
     worker.wait_until(lambda: not worker.left_behind(), "the children are gone", limit_s=10)
     heir = start_worker()
     heir.wait_until(lambda: desk.statuses()["PROCESSED"] == 8, "all are processed")
+    assert heir.stop() == 0
+    desk.assert_all_scored()
+    desk.assert_clean_ending(heir)
+
+
+def test_supervisors_killed_one_after_the_other_hold_nothing_up(
+    start_worker: Start, desk: Desk, memory_api: MemoryApiStandIn
+) -> None:
+    """Nobody is left to say how the holders of a message died; that their processes are gone can be seen."""
+    memory_api.set_mode("hang")
+    desk.publish([make("unlucky", "user-1")])
+
+    def kill_one(number: int) -> None:
+        worker = start_worker(FRIENDSHIP_CHILDREN="1")
+        worker.wait_until(lambda: memory_api.calls().of("unlucky") == number, "it is called for")
+        worker.stop(signal.SIGKILL)
+        worker.wait_until(lambda: not worker.left_behind(), "the child is gone", limit_s=10)
+
+    for number in range(1, 4):
+        kill_one(number)
+    memory_api.set_mode("instant")
+    heir = start_worker()
+    heir.wait_until(lambda: desk.statuses()["PROCESSED"] == 1, "it is processed")
     assert heir.stop() == 0
     desk.assert_all_scored()
     desk.assert_clean_ending(heir)
