@@ -16,7 +16,7 @@ from typing import Literal
 
 CallEnd = Literal["answered", "failed", "barred"]
 
-FREE = 4
+FREE = 3
 STEP_S = 12.0
 LONGEST_S = 16.0
 JITTER = 0.2

@@ -53,8 +53,8 @@ class Rules:
     least: int = 10
     each_child: int = 2
     over_s: float = 30.0
-    pause_s: float = 5.0
-    longest_pause_s: float = 120.0
+    pause_s: float = 10.0
+    longest_pause_s: float = 150.0
 
     def enough(self, children: int) -> int:
         """Return how many failures in a row open it."""

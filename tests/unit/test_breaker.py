@@ -46,7 +46,7 @@ def test_enough_failures_over_half_a_minute_open_it() -> None:
     """Twice as many as children, the last 30 s after the first."""
     breaker = opened()
     assert (breaker.state, breaker.failures, breaker.opened_at) == (State.OPEN, 16, 100.0)
-    assert breaker.due_at == 105.0
+    assert breaker.due_at == 110.0
 
 
 def test_neither_many_at_once_nor_few_for_long_open_it() -> None:
@@ -76,11 +76,11 @@ def test_one_barred_call_opens_it_at_once() -> None:
 def test_one_resting_child_tries_when_the_pause_is_over() -> None:
     """Not before, and nobody who is at work."""
     breaker = opened()
-    assert after(breaker, 104.9).state is State.OPEN
+    assert after(breaker, 109.9).state is State.OPEN
     assert after(breaker, 200.0, resting=()).state is State.OPEN
-    tried = after(breaker, 105.0)
+    tried = after(breaker, 110.0)
     assert (tried.state, tried.prober) == (State.HALF_OPEN, CHILD)
-    assert told(breaker, tried, 105.0) == [BreakerHalfOpen(1, 70)]
+    assert told(breaker, tried, 110.0) == [BreakerHalfOpen(1, 70)]
 
 
 def test_an_answered_probe_closes_it() -> None:
@@ -92,16 +92,16 @@ def test_an_answered_probe_closes_it() -> None:
 
 
 def test_each_failed_probe_doubles_the_pause_up_to_the_limit() -> None:
-    """5, 10, 20, 40, 80, 120, 120 seconds."""
+    """10, 20, 40, 80, 150, 150 seconds."""
     breaker, now, pauses = opened(), 100.0, []
-    for _ in range(7):
+    for _ in range(6):
         pauses.append(breaker.due_at - now)
         tried = after(breaker, breaker.due_at)
         now = breaker.due_at + 1.0
         breaker = after(tried, now, failed=1)
         assert breaker.opened_at == 100.0
-    assert pauses == [5.0, 10.0, 20.0, 40.0, 80.0, 120.0, 120.0]
-    assert told(tried, breaker, now) == [BreakerOpened(16, 7, 120.0)]
+    assert pauses == [10.0, 20.0, 40.0, 80.0, 150.0, 150.0]
+    assert told(tried, breaker, now) == [BreakerOpened(16, 6, 150.0)]
 
 
 def test_a_prober_that_is_gone_makes_room_for_another() -> None:
@@ -109,7 +109,7 @@ def test_a_prober_that_is_gone_makes_room_for_another() -> None:
     tried = after(opened(), 115.0)
     assert after(tried, 500.0, pids=(70,)).state is State.HALF_OPEN
     again = after(tried, 116.0, pids=(71,))
-    assert (again.state, again.due_at) == (State.OPEN, 121.0)
+    assert (again.state, again.due_at) == (State.OPEN, 126.0)
 
 
 def test_a_call_from_before_that_is_answered_closes_an_open_one() -> None:
