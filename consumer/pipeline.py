@@ -139,7 +139,10 @@ class Pipeline:
 
     def _avoid(self, delivery: Delivery, mark: Mark, deadly: Failure) -> Outcome:
         named = identify(b"", delivery.message_id)
-        outcome = self._dead_letter(delivery, named, deadly.code.value, deadly.details)
+        # A row that waits for just this message says what a later one may cure
+        outcome = self._dead_letter(
+            delivery, named, deadly.code.value, deadly.details, row_code=ErrorCode.INVALID_MESSAGE
+        )
         with contextlib.suppress(RepositoryError):
             self._past.forgive(mark)
         return outcome
@@ -412,11 +415,20 @@ class Pipeline:
         return self._dead_letter(job.delivery, job.request.conversation_id, code.value, reason)
 
     def _dead_letter(
-        self, delivery: Delivery, conversation_id: str | None, code: str, reason: str
+        self,
+        delivery: Delivery,
+        conversation_id: str | None,
+        code: str,
+        reason: str,
+        *,
+        row_code: str | None = None,
     ) -> Outcome:
-        """Set a message aside for good: its row if that waits for just this message, then a copy, then the ack."""
+        """Set a message aside for good: its row if that waits for just this message, then a copy, then the ack.
+
+        row_code: the row's, where it is not the copy's.
+        """
         if conversation_id is not None:
-            refuse = partial(self._store.refuse, conversation_id, code, reason)
+            refuse = partial(self._store.refuse, conversation_id, row_code or code, reason)
             try:
                 self._patience.hold(self._runtime.writing, refuse)
             except RepositoryError:

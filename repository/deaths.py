@@ -52,15 +52,16 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What is known of a body: deaths with it in hand before a claim, and whether its event was ever claimed.
+    """What is known of a body: deaths with it in hand before a claim.
 
-    blamed: those that count against it; last_blame: cause of the newest.
+    blamed: those that count against it; last_blame: cause of the newest. explained: its last holder got beyond that, as
+    the event is in somebody's hands, or the account of who had it is there.
     """
 
     deaths: int
     blamed: int
     last_blame: str | None
-    claimed: bool
+    explained: bool
 
 
 def record(database: Database, accounts: Sequence[Account]) -> int:

@@ -21,14 +21,20 @@ ON CONFLICT (host, pid, died_at) DO NOTHING
 RETURNING pid;
 
 -- fragment: this_body
-d.body_bytes = %(body_bytes)s AND d.body_crc32 IN (0, %(body_crc32)s) AND d.message_id IS NOT DISTINCT FROM %(message_id)s::text
+-- By the checksum of its beginning, which holds its ids. Only who died while it arrived had none.
+d.body_bytes = %(body_bytes)s
+AND (d.body_crc32 = %(body_crc32)s OR (d.body_crc32 = 0 AND d.message_id IS NOT DISTINCT FROM %(message_id)s::text))
 
 -- name: history
 -- What is known of a body that nobody has opened yet. A death of more than a day ago was another program's.
 SELECT count(*) AS deaths, count(*) FILTER (WHERE d.blamed) AS blamed,
        (array_agg(d.cause ORDER BY d.died_at DESC) FILTER (WHERE d.blamed))[1] AS last_blame,
        EXISTS (SELECT FROM conversation_events AS e
-                WHERE e.conversation_id = %(message_id)s::text AND e.claim_epoch > 0) AS claimed
+                WHERE e.conversation_id = %(message_id)s::text
+                  AND (e.status = 'PROCESSING'
+                       OR EXISTS (SELECT FROM child_deaths AS c
+                                   WHERE c.event_id = e.id AND c.claim_epoch = e.claim_epoch
+                                     AND c.recorded_at > clock_timestamp() - interval '10 seconds'))) AS explained
   FROM message_deaths AS d
  WHERE {this_body} AND d.died_at > clock_timestamp() - interval '1 day';
 

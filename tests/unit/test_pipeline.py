@@ -398,7 +398,7 @@ def test_out_of_memory_is_no_outcome_of_an_attempt(bench: Bench) -> None:
 
 def test_a_message_that_two_children_died_of_unclaimed_is_never_opened(bench: Bench) -> None:
     """It is set aside by its size, checksum and id, under the cause; whoever sends it again starts anew."""
-    bench.past.histories = [History(2, 2, "rss_hard", claimed=False)]
+    bench.past.histories = [History(2, 2, "rss_hard", explained=False)]
     assert bench.handle(b"\x00deadly", redelivered=True, message_id="c") is Outcome.DEAD_LETTERED
     assert bench.link.dead == [(b"\x00deadly", "MEMORY_BUDGET_EXCEEDED")]
     assert bench.store.names() == ["refuse"]
@@ -407,8 +407,8 @@ def test_a_message_that_two_children_died_of_unclaimed_is_never_opened(bench: Be
 
 def test_a_redelivered_message_waits_for_the_account_of_its_last_holder(bench: Bench) -> None:
     """The broker is quicker than the supervisor: what it writes within a second counts."""
-    bench.past.histories = [History(1, 1, "crashed", claimed=False)] * 3 + [
-        History(2, 2, "crashed", claimed=False)
+    bench.past.histories = [History(1, 1, "crashed", explained=False)] * 3 + [
+        History(2, 2, "crashed", explained=False)
     ]
     assert bench.handle(redelivered=True) is Outcome.DEAD_LETTERED
     assert bench.runtime.reports[:3] == ["received", "holding", "holding"]
@@ -417,16 +417,16 @@ def test_a_redelivered_message_waits_for_the_account_of_its_last_holder(bench: B
 
 def test_without_an_account_it_is_opened_after_a_second(bench: Bench) -> None:
     """Most redeliveries tell of a lost connection only."""
-    bench.past.histories = [History(0, 0, None, claimed=False)]
+    bench.past.histories = [History(0, 0, None, explained=False)]
     started = bench.clock.now
     assert bench.handle(redelivered=True) is Outcome.PROCESSED
     assert 1.0 <= bench.clock.now - started < 1.5
     assert bench.runtime.reports.count("received") == 2
 
 
-def test_a_message_whose_event_was_claimed_before_is_opened_at_once(bench: Bench) -> None:
-    """Somebody could read it."""
-    bench.past.histories = [History(0, 0, None, claimed=True)]
+def test_a_message_whose_last_holder_got_to_its_event_is_opened_at_once(bench: Bench) -> None:
+    """It did not kill who opened it."""
+    bench.past.histories = [History(0, 0, None, explained=True)]
     started = bench.clock.now
     assert bench.handle(redelivered=True) is Outcome.PROCESSED
     assert bench.clock.now == started
@@ -434,7 +434,7 @@ def test_a_message_whose_event_was_claimed_before_is_opened_at_once(bench: Bench
 
 def test_a_message_that_comes_for_the_first_time_is_not_asked_about(bench: Bench) -> None:
     """It costs no statement."""
-    bench.past.histories = [History(2, 2, "crashed", claimed=False)]
+    bench.past.histories = [History(2, 2, "crashed", explained=False)]
     assert bench.handle() is Outcome.PROCESSED
 
 
