@@ -1,4 +1,4 @@
-"""Who holds a claim, in words that tell whether it can still live: machine, process and slot."""
+"""Who holds a claim, in words that tell whether it can still live: machine, supervisor, process and slot."""
 
 import os
 import socket
@@ -7,30 +7,39 @@ from pathlib import Path
 
 
 @cache
-def _here() -> str:
-    """Name this machine and its view of processes: host, start of the system, PID namespace."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii")[:8]
-    return f"{socket.gethostname()[:64]}:{boot}:{Path('/proc/self/ns/pid').stat().st_ino}"
+def _here() -> str | None:
+    """Name this machine and its view of processes: host, start of the system, PID namespace. None if hidden."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii")[:8]
+        return f"{socket.gethostname()[:64]}:{boot}:{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return None
 
 
 def owner(slot: int) -> str:
-    """Name this process, and the slot that it fills."""
-    return f"{_here()}:{os.getpid()}:{slot}"
+    """Name this process by the supervisor that forked it and the slot that it fills."""
+    return f"{_here() or socket.gethostname()[:64]}:{os.getppid()}:{os.getpid()}:{slot}"
 
 
 def is_gone(claimed_by: str) -> bool:
-    """Say whether the process of a claim, named by its `owner` and what makes the claim unique, is known to have ended.
+    """Say whether a claim, named by its `owner` and what makes it unique, is known to have lost process and supervisor.
 
-    Only of processes that this one could see is that known.
+    While its supervisor lives, an account of the process is to come. Only of processes that this one could see is
+    anything known.
     """
-    place, _, rest = claimed_by.partition(f"{_here()}:")
-    pid = rest.partition(":")[0]
-    if place or not pid.isdecimal():
+    here = _here()
+    place, found, rest = claimed_by.partition(f"{here}:")
+    pids = rest.split(":")[:2]
+    if here is None or place or not found or len(pids) < 2 or not all(pid.isdecimal() for pid in pids):
         return False
+    return not any(_lives(int(pid)) for pid in pids)
+
+
+def _lives(pid: int) -> bool:
     try:
-        os.kill(int(pid), 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
-        return True
+        return False
     except (PermissionError, OverflowError):
         pass
-    return False
+    return True

@@ -7,8 +7,8 @@ beats it. So:
 2. With an account, take over; blamed deaths are judged afterwards, like those of any claim.
 3. Without one, take over once: the holder's whole host may be gone. It is fenced out by the epoch if it lives.
 4. A second takeover in a row without an account is held until an account comes or the lease runs out: else a
-   proxy that cuts idle connections makes two children take over from each other for ever. Not so when the holder's
-   process was on this machine and is gone: its supervisor died with it, and nobody will write that account.
+   proxy that cuts idle connections makes two children take over from each other for ever. Not so when the holder
+   was on this machine and is gone together with its supervisor: nobody will write that account.
 """
 
 from enum import Enum
@@ -28,7 +28,7 @@ class Step(Enum):
 
 
 def next_step(sighting: Sighting, waited_s: float, *, gone: bool) -> Step:
-    """Choose, `waited_s` seconds after the event was first seen with another holder. gone: its process has ended."""
+    """Choose, `waited_s` seconds after the event was first seen with another holder. gone: with its supervisor."""
     if sighting.status != "PROCESSING":
         return Step.CLAIM_AGAIN
     if sighting.accounted:
