@@ -3,6 +3,8 @@
 LEAST = 100
 PER_CHILD = 20
 """Messages a pass for each child: with calls of 15 s, about what a child does between two passes."""
+RESCUES = 20
+"""Messages a pass for events that a vanished holder left, however many are ready: theirs may be in no queue."""
 
 
 def allowance(depth: int, cap: int) -> int:

@@ -39,6 +39,7 @@ NO_DELIVERY_LIMIT = 2**31 - 1
 HEARTBEAT_S = 60
 CONNECT_TIMEOUT_S = 10.0
 PUBLISH_TIMEOUT_S = 60.0
+SHORT_STRING_BYTES = 255
 
 # What the copy of a bad message may take: the child must not be held up for long, and there is a table behind it
 DEAD_LETTER_TIMEOUT_S = 4.0
@@ -395,12 +396,16 @@ class Publisher:
     ) -> None:
         """Publish one persistent message and wait for the broker's confirm.
 
+        message_id: left out where it is longer than AMQP's 255 bytes, which 255 characters may be.
         Raises BrokerAway when the message is not known to have arrived: it may have.
         """
         if self._channel is None:
             raise BrokerAway("not connected")
         properties = BasicProperties(
-            delivery_mode=2, content_type="application/json", message_id=message_id, headers=headers
+            delivery_mode=2,
+            content_type="application/json",
+            message_id=message_id if message_id and len(message_id.encode()) <= SHORT_STRING_BYTES else None,
+            headers=headers,
         )
         with translated():
             self._channel.basic_publish("", queue, wire.Outgoing(body), properties, mandatory=True)

@@ -3,20 +3,21 @@
 Theory of operation.
 1. The broker is reached first: with it away no row is touched.
 2. Before each batch the queue's depth is looked at. What finds no room stays in its row, untouched, for a later pass:
-   an outage of an hour comes back in portions, and a backlog never multiplies itself.
+   an outage of an hour comes back in portions, and a backlog never multiplies itself. A few events whose holder's lease
+   ran out go before all that: a standing backlog must not keep them for ever.
 3. Rows are taken, each by exactly one host, and committed with a later due time; only then are their ids published. A
    pass that dies in between has caused a delay and lost nothing. One that dies before a confirm may have published an
    id that is published again later: an id that is in the queue twice is worked on once (repository/events.py).
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import orjson
 
-from consumer.allowance import allowance
+from consumer.allowance import RESCUES, allowance
 from consumer.alone import alone
 from consumer.amqp import Publisher
 from consumer.settings import BrokerSettings, ConsumerSettings
@@ -69,14 +70,12 @@ def pass_once(database: Database, broker: BrokerSettings, counts: Counts, cap: i
     Raises BrokerAway, and the repository's errors.
     """
     with Publisher(broker, "retry") as publisher:
+        _publish(publisher, broker, retries.due(database, min(RESCUES, cap), kinds=("rescued",)), counts)
         while room := min(BATCH, allowance(publisher.depth(), cap), cap - counts.published):
             due = retries.due(database, limit=room)
             if not due:
                 break
-            for event in due:
-                setattr(counts, event.kind, getattr(counts, event.kind) + 1)
-            for _ in publish_ids(publisher, broker.queue, due):
-                counts.published += 1
+            _publish(publisher, broker, due, counts)
         else:
             counts.left = retries.waiting(database)
     if counts.published or counts.left:
@@ -84,9 +83,18 @@ def pass_once(database: Database, broker: BrokerSettings, counts: Counts, cap: i
         log.info("retry_pass", extra=told)
 
 
+def _publish(
+    publisher: Publisher, broker: BrokerSettings, due: Sequence[retries.Due], counts: Counts
+) -> None:
+    for event in due:
+        setattr(counts, event.kind, getattr(counts, event.kind) + 1)
+    for _ in publish_ids(publisher, broker.queue, due):
+        counts.published += 1
+
+
 def publish_ids(publisher: Publisher, queue: str, events: Iterable[Identified]) -> Iterable[str]:
     """Publish a message for each event, without its log: the row has that. Gives each id that is confirmed."""
     for event in events:
         body = orjson.dumps({"conversation_id": event.conversation_id, "user_id": event.user_id})
-        publisher.publish(queue, body)
+        publisher.publish(queue, body, event.conversation_id)
         yield event.conversation_id

@@ -1,5 +1,6 @@
 """The retry pass's rows: what is due, taken by exactly one host, ready to be published again."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -23,8 +24,8 @@ class Due:
     kind: Kind
 
 
-def due(database: Database, limit: int = 500) -> list[Due]:
-    """Take at most `limit` events whose time has come; the caller publishes their ids.
+def due(database: Database, limit: int = 500, kinds: Sequence[Kind] = get_args(Kind)) -> list[Due]:
+    """Take at most `limit` events of these kinds whose time has come; the caller publishes their ids.
 
     Committed before it returns: each is PENDING, due again in 10 minutes x 2^(times published since the last outcome),
     at most 640. So an id that is never published is only late. Raises DatabaseAway.
@@ -32,7 +33,7 @@ def due(database: Database, limit: int = 500) -> list[Due]:
 
     def take(connection: Connection) -> list[Due]:
         taken: list[Due] = []
-        for kind in get_args(Kind):
+        for kind in kinds:
             found = rows(connection, SQL[kind], {"limit": limit - len(taken)})
             taken += [Due(row["conversation_id"], row["user_id"], kind) for row in found]
         return taken

@@ -67,7 +67,7 @@ def _publish_lines(
             except MalformedMessage as malformed:
                 tally.refused.append((file.name, number, malformed.reason))
             else:
-                publisher.publish(queue, body, _message_id(conversation_id))
+                publisher.publish(queue, body, conversation_id)
                 tally.accepted += 1
         advance(len(line))
 
@@ -79,11 +79,6 @@ def _checked(body: bytes, max_bytes: int) -> str:
     if message.log is not None:
         transcribe(message.log, message.user_id, message.conversation_id)
     return message.conversation_id
-
-
-def _message_id(conversation_id: str) -> str | None:
-    # An AMQP short string has 255 bytes at most; a conversation id may have 255 characters
-    return conversation_id if len(conversation_id.encode()) <= 255 else None
 
 
 @contextlib.contextmanager

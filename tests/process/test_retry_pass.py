@@ -142,6 +142,20 @@ def test_a_pass_stops_where_the_queue_is_full_enough(desk: Desk, command: Comman
     assert command("retry", "--limit=0").code == 2
 
 
+def test_what_a_vanished_holder_left_is_rescued_before_any_backlog(desk: Desk, command: Command) -> None:
+    """Its message may be in no queue: a queue that is always full must not keep it for ever; the rest waits."""
+    insert_due(desk, 6)
+    assert command("retry", "--limit=5").objects[0]["left"] == 1
+    desk.query(
+        "INSERT INTO conversation_events (conversation_id, user_id, status, lease_until, claimed_by)"
+        " VALUES ('held', 'lan', 'PROCESSING', now() - interval '1 s', 'somebody')"
+    )
+    assert command("retry", "--limit=5").objects[0] == {
+        "failed": 0, "pending": 0, "rescued": 1, "published": 1, "left": 1,
+    }  # fmt: skip
+    assert desk.status("held") == "PENDING"
+
+
 def test_the_cap_holds_for_a_pass_and_by_the_environment(
     desk: Desk, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
