@@ -8,8 +8,8 @@ For one child, the first rule that speaks wins:
  3. An end at once kills it.
  4. Near the hard budget it is frozen, its message settled, then killed. While it writes or acknowledges it is never
     frozen but killed, and only at the very last. With no claim in hand there is nothing to settle: it is killed.
- 5. Past the message deadline likewise, and blamed; while it writes or acknowledges rule 6 speaks instead, and while it
-    waits or holds rule 7: no message answers for that.
+ 5. Past the message deadline likewise, and blamed; unblamed while its body still comes. While it writes or acknowledges
+    rule 6 speaks instead, and while it waits or holds rule 7: no message answers for that.
  6. Longer than the write budget in one claim, write or acknowledgement, it is killed, unblamed.
  7. Idle, waiting for a server or holding, and without a word for SILENT_S, it is killed, unblamed: whoever lives says
     so again and again, so this one is caught in a try that does not end, or stopped by a stranger.
@@ -219,7 +219,8 @@ def _for_child(  # noqa: PLR0911, C901 - one return to a rule
         if view.phase in BRIEF and view.phase_age_s(now) > settings.write_budget_s:
             return Kill(child.page, STUCK)
         if view.phase not in EXCUSED and view.worked_s(now) > settings.message_deadline_s:
-            return _end(child, view, LATE)
+            # A body that does not come is the broker's or the network's doing
+            return Kill(child.page, STUCK) if view.phase is Phase.RECEIVING else _end(child, view, LATE)
         if view.phase in TALKATIVE and view.silence_s(now) > SILENT_S:
             return Kill(child.page, STUCK)
         if view.phase is Phase.BOOTING and view.phase_age_s(now) > BOOT_S:

@@ -170,6 +170,12 @@ def test_a_child_that_settled_nothing_is_not_replaced_for_its_size() -> None:
     assert decide(roster, seen, NOW, SETTINGS) == []
 
 
+def test_a_body_that_does_not_come_is_nobodys_fault() -> None:
+    """The broker stands still in the middle of it, or the network: the child is ended, the message not blamed."""
+    roster, seen = book(Reading(busy(Phase.RECEIVING, age=71, phase_age=71), MB))
+    assert decide(roster, seen, NOW, SETTINGS) == [Kill(0, policy.STUCK)]
+
+
 @pytest.mark.parametrize("phase", [Phase.CLAIMING, Phase.READING, Phase.HOLDING, Phase.CALLING])
 def test_at_the_stop_a_child_with_a_claim_is_frozen(phase: Phase) -> None:
     """Growth ends, and nothing is redelivered while the account is written."""
