@@ -45,7 +45,7 @@ from consumer.ports import Delivery, Link, Past, Store
 from consumer.runtime import Runtime
 from consumer.settings import ConsumerSettings
 from consumer.suspicion import Doubt
-from repository.deaths import History, Mark
+from repository.deaths import NO_HISTORY, History, Mark
 from repository.errors import BadData, DatabaseAway, Fenced, RepositoryError
 from repository.rows import Bill, Claimed, Refusal, Refused, UserStatus
 
@@ -107,24 +107,29 @@ class Pipeline:
         mark = Mark(delivery.size, zlib.crc32(delivery.body[:IDENTIFYING_BYTES]), delivery.message_id)
         self._runtime.received(mark.body_bytes, mark.body_crc32)
         try:
-            deadly = self._deadly(mark) if delivery.redelivered and delivery.spool is None else None
-            return self._handle(delivery, started) if deadly is None else self._avoid(delivery, mark, deadly)
+            history = self._past_of(mark) if delivery.redelivered and delivery.spool is None else NO_HISTORY
+            deadly = verdict_on_claim(1, history.blamed, history.last_blame)
+            outcome = self._handle(delivery, started) if deadly is None else self._avoid(delivery, deadly)
         except GiveBack as given_back:
             log.info(
                 "message_returned", extra={"reason": given_back.reason, "message_id": delivery.message_id}
             )
             return Outcome.RETURNED
+        if history.deaths:
+            # Whoever sends the body again starts anew
+            with contextlib.suppress(RepositoryError):
+                self._past.forgive(mark)
+        return outcome
 
-    def _deadly(self, mark: Mark) -> Failure | None:
-        """Say whether children died of this body before they could claim its event; it is not opened for that."""
+    def _past_of(self, mark: Mark) -> History:
+        """Learn who died of this body before he could claim its event: two such deaths, and it is not opened."""
         try:
-            history = self._history(mark)
+            return self._history(mark)
         except RepositoryError:
             # A doubt that cannot be asked about is none
-            return None
+            return NO_HISTORY
         finally:
             self._runtime.received(mark.body_bytes, mark.body_crc32)
-        return verdict_on_claim(1, history.blamed, history.last_blame)
 
     def _history(self, mark: Mark) -> History:
         """Give what is known of a body once that is enough to decide."""
@@ -137,15 +142,11 @@ class Pipeline:
             self._link.rest(ACCOUNT_POLL_S)
             self._patience.give_back_if_over("waiting for the last holder's account")
 
-    def _avoid(self, delivery: Delivery, mark: Mark, deadly: Failure) -> Outcome:
+    def _avoid(self, delivery: Delivery, deadly: Failure) -> Outcome:
         named = identify(b"", delivery.message_id)
         # A row that waits for just this message says what a later one may cure
-        outcome = self._dead_letter(
-            delivery, named, deadly.code.value, deadly.details, row_code=ErrorCode.INVALID_MESSAGE
-        )
-        with contextlib.suppress(RepositoryError):
-            self._past.forgive(mark)
-        return outcome
+        row_code = ErrorCode.INVALID_MESSAGE
+        return self._dead_letter(delivery, named, deadly.code.value, deadly.details, row_code=row_code)
 
     def _handle(self, delivery: Delivery, started: float) -> Outcome:
         try:
@@ -328,6 +329,9 @@ class Pipeline:
             facts = self._api.extract(claim.user_id, claim.conversation_id, payload)
         except MemoryApiFailure as failure:
             self._called(call_end(failure), started)
+            raise
+        except Exception:
+            self._called("failed", started)
             raise
         finally:
             payload.drop()

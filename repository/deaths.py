@@ -55,13 +55,16 @@ class History:
     """What is known of a body: deaths with it in hand before a claim.
 
     blamed: those that count against it; last_blame: cause of the newest. explained: its last holder got beyond that, as
-    the event is in somebody's hands, or the account of who had it is there.
+    the event is, or was just now, in somebody's hands, or the account of who had it has just come.
     """
 
     deaths: int
     blamed: int
     last_blame: str | None
     explained: bool
+
+
+NO_HISTORY = History(0, 0, None, explained=False)
 
 
 def record(database: Database, accounts: Sequence[Account]) -> int:

@@ -32,6 +32,7 @@ SELECT count(*) AS deaths, count(*) FILTER (WHERE d.blamed) AS blamed,
        EXISTS (SELECT FROM conversation_events AS e
                 WHERE e.conversation_id = %(message_id)s::text
                   AND (e.status = 'PROCESSING'
+                       OR (e.claim_epoch > 0 AND e.updated_at > clock_timestamp() - interval '10 seconds')
                        OR EXISTS (SELECT FROM child_deaths AS c
                                    WHERE c.event_id = e.id AND c.claim_epoch = e.claim_epoch
                                      AND c.recorded_at > clock_timestamp() - interval '10 seconds'))) AS explained

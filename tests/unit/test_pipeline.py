@@ -442,3 +442,17 @@ def test_a_doubt_that_cannot_be_asked_about_opens_the_message(bench: Bench) -> N
     """Whatever the database has against the question, the message is not to blame."""
     bench.past.fault = BadData("a NUL")
     assert bench.handle(redelivered=True) is Outcome.PROCESSED
+
+
+def test_a_message_that_somebody_died_of_is_forgiven_with_its_outcome(bench: Bench) -> None:
+    """It can be opened, then: a death of tomorrow is not its second."""
+    bench.past.histories = [History(1, 1, "crashed", explained=True)]
+    assert bench.handle(redelivered=True) is Outcome.PROCESSED
+    assert [mark.body_bytes for mark in bench.past.forgiven] == [len(BODY)]
+
+
+def test_a_call_that_ends_in_an_unknown_error_counts_as_failed(bench: Bench) -> None:
+    """A probe must not end without a word."""
+    bench.api.answer = RuntimeError("unforeseen")
+    assert bench.handle() is Outcome.FAILED
+    assert "called failed" in bench.runtime.reports
