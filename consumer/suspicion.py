@@ -1,7 +1,7 @@
 """Whether to open a message that somebody may have died of before it could be claimed.
 
 Theory of operation. A message that kills its parser leaves no claim, so no event's row tells of it; its supervisor
-writes down size, checksum and id of the body instead. The broker redelivers before that is written, so:
+writes down size and checksum of the body instead. The broker redelivers before that is written, so:
 1. Two deaths that count against a body set it aside unopened.
 2. A body whose last holder got as far as its event did not kill who opened it: it is opened.
 3. Else wait up to a second for an account that was not there at first, then open it.

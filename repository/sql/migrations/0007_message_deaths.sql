@@ -15,7 +15,7 @@ CREATE TABLE IF NOT EXISTS message_deaths (
     PRIMARY KEY (host, pid, died_at)
 );
 COMMENT ON TABLE message_deaths IS
-    'The account of the dead, for messages that were not claimed: who died of a body of this size, checksum and id.';
+    'The account of the dead, for messages that were not claimed: who died of a body of this size and checksum.';
 COMMENT ON COLUMN message_deaths.body_crc32 IS
     'Of the first 64 KiB of the body; 0 when the child died while it was arriving.';
 CREATE INDEX IF NOT EXISTS message_deaths_body ON message_deaths (body_bytes, body_crc32);
