@@ -88,6 +88,13 @@ def translated() -> Iterator[None]:
         raise BrokerAway(reason)
 
 
+def hang_up(connection: pika.BlockingConnection | None) -> None:
+    """Close a connection in order, if there is one: what was said on it is sent first. Never raises."""
+    if connection is not None and connection.is_open:
+        with contextlib.suppress(BrokerAway), translated():
+            connection.close()
+
+
 def describe(error: Exception) -> str:
     """Name a pika error in a few words that hold no URL and no password."""
     if isinstance(error, tls.BadTls):
@@ -292,9 +299,7 @@ class BrokerLink:
         """Close the connection: an unacknowledged delivery goes back to the queue. Never raises."""
         connection = self._connection
         self._forget()
-        if connection is not None and connection.is_open:
-            with contextlib.suppress(BrokerAway), translated():
-                connection.close()
+        hang_up(connection)
 
     def abandon(self) -> None:
         """End the connection at once: while it is closed in order, the next delivery may arrive. Never raises."""
@@ -375,9 +380,7 @@ class Publisher:
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
-        if connection is not None and connection.is_open:
-            with contextlib.suppress(BrokerAway), translated():
-                connection.close()
+        hang_up(connection)
 
     def depth(self) -> int:
         """Say how many messages are ready in the queue. Raises BrokerAway."""

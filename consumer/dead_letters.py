@@ -16,7 +16,7 @@ from pika.exceptions import ChannelClosedByBroker
 
 from consumer import wire
 from consumer.admission import Admission
-from consumer.amqp import Publisher, parameters, translated
+from consumer.amqp import Publisher, hang_up, parameters, translated
 from consumer.errors import BodyNotKept, BrokerAway
 from consumer.intake import Intake, Left, Spool
 from consumer.settings import BrokerSettings
@@ -70,9 +70,7 @@ class DeadQueue:
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
-        if connection is not None and connection.is_open:
-            with contextlib.suppress(BrokerAway), translated():
-                connection.close()
+        hang_up(connection)
 
     def letters(self) -> Iterator[DeadLetter]:
         """Take one message after the other, of those that are in the queue now. A queue that is not there has none.
