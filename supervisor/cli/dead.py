@@ -25,11 +25,21 @@ from supervisor.cli.visit import Failed, as_json, ask, json_line, visit
 
 SHOWN_BYTES = 1000
 
+
+def countable(_: click.Context, __: click.Parameter, limit: int | None) -> int | None:
+    """Bring a limit down to what islice and deque can count to; there are never so many."""
+    return None if limit is None else min(limit, sys.maxsize)
+
+
 reason = click.option("--reason", metavar="CODE", help="Only with this reason, such as INVALID_MESSAGE.")
 message_id = click.option("--id", "message_id", metavar="MESSAGE_ID", help="Only with this AMQP message_id.")
 everything = click.option("--all", "everything", is_flag=True, help="All of them.")
 limit_none = click.option(
-    "--limit", metavar="N", type=click.IntRange(min=1), help="Messages, at most.  [default: all]"
+    "--limit",
+    metavar="N",
+    type=click.IntRange(min=1),
+    callback=countable,
+    help="Messages, at most.  [default: all]",
 )
 
 
@@ -76,6 +86,7 @@ def dead() -> None:
     "--limit",
     metavar="N",
     type=click.IntRange(min=1),
+    callback=countable,
     default=50,
     show_default=True,
     help="Messages, at most.",
@@ -124,6 +135,7 @@ def list_dead(context: click.Context, /, *, newest: bool, limit: int, as_json: b
     "--limit",
     metavar="N",
     type=click.IntRange(min=1),
+    callback=countable,
     default=5,
     show_default=True,
     help="Messages, at most.",
