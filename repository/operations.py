@@ -188,6 +188,11 @@ def _until_none(database: Database, name: str, values: Row) -> int:
     return total
 
 
+def urls(database: Database, user_id: str) -> list[str]:
+    """Name the logs in S3 that a user's events know of: once they are forgotten nobody does. Raises DatabaseAway."""
+    return [row["url"] for row in database.execute(SQL["urls"], {"user_id": user_id})]
+
+
 def forget(database: Database, user_id: str) -> Forgotten:
     """Delete a user's events, deaths, ledger and score, and mark the conversations, so that none comes back.
 

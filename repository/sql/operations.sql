@@ -139,6 +139,10 @@ ON CONFLICT (conversation_sha256) DO NOTHING;
 SELECT EXISTS (SELECT FROM forgotten_conversations AS f
                 WHERE f.conversation_sha256 = sha256(convert_to(%(conversation_id)s::text, 'UTF8'))) AS known;
 
+-- name: urls
+SELECT DISTINCT e.conversation_log_url AS url FROM conversation_events AS e
+ WHERE e.user_id = %(user_id)s AND e.conversation_log_url <> '' ORDER BY 1;
+
 -- name: forget_events
 -- Waits for a `complete` that is just being committed; then its ledger row is seen below.
 WITH gone AS (

@@ -270,6 +270,9 @@ def test_a_user_is_forgotten_everywhere_and_others_are_not(varied: Desk) -> None
         "INSERT INTO message_deaths (body_crc32, body_bytes, message_id, cause, blamed, died_at, host, slot, pid,"
         " rss_bytes) SELECT 1, 1, id, 'crashed', true, now(), id, 0, 0, 0 FROM unnest('{done,other}'::text[]) AS id"
     )
+    varied.set("conversation_log_url = ''", conversation="waits")
+    assert operations.urls(varied.database, "lan") == ["s3://logs/1"]
+    assert operations.urls(varied.database, "minh") == []
     forgotten = operations.forget(varied.database, "lan")
     assert forgotten == operations.Forgotten(
         events=7, deaths=2, ledger=1, friendship_status=1, urls=["s3://logs/1"]
