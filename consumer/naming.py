@@ -1,32 +1,99 @@
-"""Whose conversation a body is, also where it is no JSON that could be parsed."""
+"""Whose conversation a body is, also where it is no JSON that could be parsed.
+
+1. A body that parses is its `user_id`'s alone, as it is for the worker: other keys may name whom they like.
+2. One that does not parse, has no such `user_id`, or is too large to be parsed is searched for `"user_id": "..."`.
+"""
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-import orjson
+import msgspec
+
+from consumer.message import mend
+
+Bytes = bytes | bytearray | memoryview
 
 # Quotes inside a text are escaped, so no child can say this. 255 characters take up to 12 bytes each as escapes.
 _USER = re.compile(rb'"user_id"[ \t\r\n]{0,64}:[ \t\r\n]{0,64}("(?:[^"\\]|\\.){1,3072}")', re.DOTALL)
 _LONGEST_BYTES = 4096
+_PIECE_BYTES = 1024 * 1024
 
 
-def users_named(parts: Iterable[bytes | bytearray | memoryview]) -> set[str]:
-    """Give every value of a key `user_id` in a body that comes piece by piece, wherever it stands in there.
+class _Owned(msgspec.Struct):
+    """The value unread: a stranger chose its length."""
 
-    Memory: a piece, and 4 KB.
+    user_id: msgspec.Raw = msgspec.Raw()
+
+
+_owned = msgspec.json.Decoder(_Owned)
+_word = msgspec.json.Decoder(str)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Whom a body names: the user who was asked for, another, both or nobody."""
+
+    wanted: bool = False
+    another: bool = False
+
+
+def named(parts: Iterable[Bytes], size: int, user_id: str, whole_bytes_max: int) -> Named:
+    """Say whether a body names a user, or another. It comes piece by piece and has `size` bytes.
+
+    Memory: a body of up to whole_bytes_max bytes; of a larger one a few pieces.
     """
-    users: set[str] = set()
+    if size > whole_bytes_max:
+        return _search(parts, user_id)
+    body = bytearray()
+    for part in parts:
+        body += part
+    return _owner(body, user_id) or _search(_pieces(body), user_id)
+
+
+def _owner(body: bytearray, user_id: str) -> Named | None:
+    """Read whose a body is; None when it does not say so."""
+    token = _token(body)
+    if token is None:
+        # Half characters are mended in place, as the worker does
+        mend(body)
+        token = _token(body)
+    if token is None or memoryview(token).nbytes > _LONGEST_BYTES:
+        # So long is no id of anybody
+        return None if token is None else Named(another=True)
+    word = _read(bytes(token))
+    return None if not word else Named(wanted=word == user_id, another=word != user_id)
+
+
+def _token(body: bytearray) -> msgspec.Raw | None:
+    try:
+        return _owned.decode(body).user_id
+    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
+        return None
+
+
+def _search(parts: Iterable[Bytes], user_id: str) -> Named:
+    wanted = another = False
     rest = b""
     for part in parts:
         text = rest + bytes(part)
-        users.update(filter(None, map(_read, _USER.findall(text))))
+        for found in _USER.finditer(text):
+            word = _read(found[1])
+            wanted |= word == user_id
+            another |= word is not None and word != user_id
+        if wanted and another:
+            break
         rest = text[-_LONGEST_BYTES:]
-    return users
+    return Named(wanted, another)
+
+
+def _pieces(body: bytearray) -> Iterable[Bytes]:
+    view = memoryview(body)
+    return (view[start : start + _PIECE_BYTES] for start in range(0, len(body), _PIECE_BYTES))
 
 
 def _read(token: bytes) -> str | None:
     try:
-        word: str = orjson.loads(token)
-    except orjson.JSONDecodeError:
+        return _word.decode(mend(token))
+    except ValueError:
         return None
-    return word

@@ -1,11 +1,16 @@
 """The operator's commands on real servers, as a person or a script sees them."""
 
 import io
+from collections.abc import Iterator
 
 import pytest
 
 from consumer.amqp import Publisher
+from consumer.dead_letters import DeadLetter, DeadQueue
+from consumer.errors import BrokerAway
+from repository import operations
 from repository.connection import Database
+from repository.errors import DatabaseAway
 from repository.rejects import keep, keep_parts
 from scripts.conversations import make
 from tests.fixtures.commands import Command
@@ -222,8 +227,8 @@ def test_a_child_is_forgotten_in_every_place(
     assert command("forget", "lan").code == 2
     said = command("forget", "lan", "--yes")
     assert said.code == 0
-    assert said.lines[0] == "deleted: events 5, deaths 0, ledger 0, friendship_status 0, rejected 2, dead 3"
-    assert said.lines[1] == "left in S3, for you to delete: s3://logs/1"
+    assert said.lines[0] == "in S3, for you to delete: s3://logs/1"
+    assert said.lines[1] == "deleted: events 5, deaths 0, ledger 0, friendship_status 0, rejected 2, dead 3"
     assert f"queue {events.broker.queue} was not searched" in said.lines[2]
     settled(events, 2)
     assert events.query("SELECT DISTINCT user_id FROM conversation_events") == [{"user_id": "minh"}]
@@ -234,8 +239,111 @@ def test_a_child_is_forgotten_in_every_place(
     assert events.breaches() == []
     again = command("forget", "lan", "--yes", "--json").objects
     assert again == [
-        {"events": 0, "deaths": 0, "ledger": 0, "friendship_status": 0, "rejected": 0, "dead": 0, "urls": []}
+        {"urls": []},
+        {"events": 0, "deaths": 0, "ledger": 0, "friendship_status": 0, "rejected": 0, "dead": 0},
     ]
+
+
+def test_nothing_is_forgotten_while_the_broker_is_away(events: Desk, command: Command) -> None:
+    """The rows, and the URLs in them, are there for the next try; exit 1 with what was done."""
+    events.query("UPDATE conversation_events SET conversation_log_url = 's3://logs/1'")
+    said = command("forget", "lan", "--yes", "--rabbitmq-url", "amqp://127.0.0.1:1/%2F")
+    assert (said.code, len(said.err.splitlines())) == (1, 1)
+    assert said.lines == ["deleted: events 0, deaths 0, ledger 0, friendship_status 0, rejected 0, dead 0"]
+    assert events.event("done") is not None
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_urls_are_said_before_anything_is_deleted(
+    events: Desk, command: Command, monkeypatch: pytest.MonkeyPatch, as_json: bool
+) -> None:
+    """Whatever ends the command then, a kill too, somebody knows where the logs are; what was done is said."""
+    events.query("UPDATE conversation_events SET conversation_log_url = 's3://logs/1'")
+
+    def away(queue: DeadQueue) -> Iterator[DeadLetter]:
+        raise BrokerAway("gone")
+
+    monkeypatch.setattr(DeadQueue, "letters", away)
+    said = command("forget", "lan", "--yes", *(["--json"] if as_json else []))
+    assert said.code == 1
+    assert "the broker: gone" in said.err
+    if as_json:
+        assert said.objects[0] == {"urls": ["s3://logs/1"]}
+        assert said.objects[1]["events"] == 5
+    else:
+        assert said.lines[0] == "in S3, for you to delete: s3://logs/1"
+        assert said.lines[1].startswith("deleted: events 5, ")
+
+
+def test_what_was_promised_of_s3_is_known_though_the_delete_fails(
+    events: Desk, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit whose answer is lost has deleted all the same."""
+    events.query("UPDATE conversation_events SET conversation_log_url = 's3://logs/1'")
+
+    def lost(*_: object) -> None:
+        raise DatabaseAway("the answer is lost")
+
+    monkeypatch.setattr(operations, "forget", lost)
+    said = command("forget", "lan", "--yes")
+    assert (said.code, said.lines[0]) == (1, "in S3, for you to delete: s3://logs/1")
+
+
+def test_another_childs_message_is_never_dropped_unsaid(
+    desk: Desk, command: Command, migrated_database_url: str
+) -> None:
+    """A body that parses is its own user's; one that does not, and names both, stays, is named, and is exit 1."""
+    owners = b'{"conversation_id":"o","user_id":"owner","meta":{"user_id":"guest"}}'
+    both = b'[{"user_id":"owner"},{"user_id":"guest"}]'
+    escaped = b'{"conversation_id":"c9","\\u0075ser_id":"guest"}'
+    with Publisher(desk.broker, "test") as publisher:
+        for body, message_id in ((owners, "o"), (both, None), (escaped, None)):
+            publisher.publish(desk.broker.dead_queue, body, message_id, {"reason": "INVALID_MESSAGE"})
+    database = Database(migrated_database_url)
+    for body, message_id in ((owners, "o"), (both, "b\x1b"), (escaped, None)):
+        keep(database, body, "INVALID_MESSAGE", message_id)
+    database.close()
+    said = command("forget", "guest", "--yes")
+    assert said.code == 1
+    assert said.lines[:3] == [
+        "stays, it names others too: in the queue, 41 B, no message_id",
+        "stays, it names others too: in the table, 41 B, message_id b\\x1b",
+        "deleted: events 0, deaths 0, ledger 0, friendship_status 0, rejected 1, dead 1",
+    ]
+    assert said.err == (
+        "friendship-supervisor: messages that cannot be read and name others beside guest: 2; they stay:"
+        " `dead show --body` shows them, `dead drop --id` removes one\n"
+    )
+    assert command("forget", "guest", "--yes", "--json").objects == [
+        {"urls": []},
+        {"stays": {"place": "queue", "bytes": 41, "message_id": None}},
+        {"stays": {"place": "table", "bytes": 41, "message_id": "b\x1b"}},
+        {"events": 0, "deaths": 0, "ledger": 0, "friendship_status": 0, "rejected": 0, "dead": 0},
+    ]
+    settled(desk, 2)
+    assert [body for _, body in desk.take_dead()] == [owners, both]
+    assert command("forget", "owner", "--yes").code == 1
+    assert desk.query("SELECT count(*) AS n FROM rejected_messages")[0]["n"] == 1
+
+
+@pytest.mark.parametrize("user", ["", "x" * 256])
+def test_nobody_is_forgotten_whose_id_cannot_be(command: Command, user: str) -> None:
+    """An empty variable in a script is exit 2 and searches nothing."""
+    said = command("forget", user, "--yes")
+    assert (said.code, said.out) == (2, "")
+    assert "1 to 255" in said.err
+
+
+@pytest.mark.parametrize(
+    "which", [("list",), ("list", "--newest"), ("show",), ("requeue", "--all"), ("drop", "--all", "--yes")]
+)
+def test_a_limit_beyond_all_counting_is_no_limit(
+    dead: Desk, command: Command, which: tuple[str, ...]
+) -> None:
+    """There are never so many."""
+    said = command("dead", *which, f"--limit={10**20}")
+    assert (said.code, said.err) == (0, "")
+    assert command("dead", *which, "--limit=0").code == 2
 
 
 def test_every_command_says_in_one_line_what_is_missing(

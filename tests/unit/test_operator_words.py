@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 import click
 import pytest
 
+from consumer.naming import Named
 from supervisor.cli.age import age_s
-from supervisor.cli.forget import is_theirs
+from supervisor.cli.forget import Whose, whose_is
 from supervisor.cli.table import lines, pairs, shown, size
 
 
@@ -48,18 +49,20 @@ def test_sizes_are_for_people() -> None:
 
 
 @pytest.mark.parametrize(
-    ("named", "message_id", "theirs"),
+    ("named", "message_id", "whose"),
     [
-        ({"lan"}, None, True),
-        ({"lan", "minh"}, None, True),
-        ({"minh"}, "of lan", False),
-        (set(), "of lan", True),
-        (set(), "unknown", False),
-        (set(), None, False),
+        (Named(wanted=True), None, Whose.THEIRS),
+        (Named(wanted=True, another=True), None, Whose.SHARED),
+        (Named(wanted=True, another=True), "unknown", Whose.SHARED),
+        (Named(wanted=True, another=True), "of lan", Whose.THEIRS),
+        (Named(another=True), "of lan", Whose.OTHERS),
+        (Named(), "of lan", Whose.THEIRS),
+        (Named(), "unknown", Whose.OTHERS),
+        (Named(), None, Whose.OTHERS),
     ],
 )
 def test_a_body_is_theirs_by_its_user_or_else_by_its_id(
-    named: set[str], message_id: str | None, theirs: bool
+    named: Named, message_id: str | None, whose: Whose
 ) -> None:
-    """Another user's body under a conversation of theirs is the other's."""
-    assert is_theirs(named, message_id, "lan", {"of lan"}.__contains__) is theirs
+    """Another user's body under a conversation of theirs is the other's; where both are named the id decides."""
+    assert whose_is(named, message_id, {"of lan"}.__contains__) is whose
