@@ -397,7 +397,7 @@ def test_out_of_memory_is_no_outcome_of_an_attempt(bench: Bench) -> None:
 
 
 def test_a_message_that_two_children_died_of_unclaimed_is_never_opened(bench: Bench) -> None:
-    """It is set aside by its size, checksum and id, under the cause; whoever sends it again starts anew."""
+    """It is set aside by its size and checksum, under the cause; whoever sends it again starts anew."""
     bench.past.histories = [History(2, 2, "rss_hard", explained=False)]
     assert bench.handle(b"\x00deadly", redelivered=True, message_id="c") is Outcome.DEAD_LETTERED
     assert bench.link.dead == [(b"\x00deadly", "MEMORY_BUDGET_EXCEEDED")]
