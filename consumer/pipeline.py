@@ -255,29 +255,28 @@ class Pipeline:
 
     def _settle(self, job: Job, claim: Claimed) -> Outcome:
         failure = verdict_on_claim(claim.claims_since_outcome, claim.blamed_deaths, claim.last_blame)
-        if failure is None and claim.last_blame in OF_MEMORY and not self._runtime.fresh():
+        if failure is not None:
+            return self._fail(job, claim, failure, settles=True)
+        if claim.last_blame in OF_MEMORY and not self._runtime.fresh():
             # It killed one child, perhaps because that had grown; the second judge must be a fresh one
             self._release(claim)
             raise NoRoom(job.delivery.size)
-        if failure is None:
-            starved = False
-            try:
-                return self._work(job, claim)
-            except MalformedMessage as malformed:
-                unusable = malformed.reason
-            except GiveBack:
-                self._release(claim)
-                raise
-            except Fenced:
-                raise
-            except Exception as error:  # noqa: BLE001 (anything else is UNEXPECTED_ERROR, says the contract)
-                starved = out_of_memory(error)
-                failure = failure_of(error)
-            else:
-                raise AssertionError
-            if starved:
-                # The death of this process is the verdict: whoever claims the event next finds it accounted for
-                raise MemoryError
+        starved = False
+        try:
+            return self._work(job, claim)
+        except MalformedMessage as malformed:
+            unusable = malformed.reason
+        except GiveBack:
+            self._release(claim)
+            raise
+        except Fenced:
+            raise
+        except Exception as error:  # noqa: BLE001 (anything else is UNEXPECTED_ERROR, says the contract)
+            starved = out_of_memory(error)
+            failure = failure_of(error)
+        if starved:
+            # The death of this process is the verdict: whoever claims the event next finds it accounted for
+            raise MemoryError
         if failure is None:
             self._patience.hold(self._runtime.writing, partial(self._store.restore, claim))
             return self._reject(job, unusable)
@@ -382,8 +381,10 @@ class Pipeline:
         log.info("message_processed", extra=self._fields(job, claim) | fields)
         return Outcome.PROCESSED
 
-    def _fail(self, job: Job, claim: Claimed, failure: Failure) -> Outcome:
-        delay_s = retry_delay_s(failure, claim.attempt, self._settings.retry, self._rng)
+    def _fail(self, job: Job, claim: Claimed, failure: Failure, *, settles: bool = False) -> Outcome:
+        """End the claim. settles: what counts are the attempts before it, whose children died."""
+        attempt = max(1, claim.attempt - settles)
+        delay_s = retry_delay_s(failure, attempt, self._settings.retry, self._rng)
         # A log that was read is better than a parked one that nobody did; one that was not may be worse
         better = job.log_is_usable or not claim.log_parked
         keeps = job.request.carries_log and better
@@ -395,6 +396,7 @@ class Pipeline:
             details=failure.details,
             delay_s=delay_s,
             parked=parked,
+            settles=settles,
             bill=self._bill(job),
         )
         self._patience.hold(self._runtime.writing, write, keep=True)

@@ -85,6 +85,7 @@ class Store(Protocol):
         details: str,
         delay_s: float | None,
         parked: bytes | None,
+        settles: bool = False,
         bill: Bill | None = None,
     ) -> None: ...
 

@@ -155,15 +155,18 @@ class Events:
         details: str,
         delay_s: float | None,
         parked: bytes | None,
+        settles: bool = False,
         bill: Bill | None = None,
     ) -> None:
         """End the attempt as FAILED, due again after `delay_s`, or (None) never by itself.
 
         parked: the compressed message, kept in place of an earlier one.
+        settles: the claim was made only to write what became of earlier ones: it is no attempt.
         bill: written with the outcome; None leaves what an earlier one wrote. Of its own peak and that of the children
         that died with the message in hand since the last outcome, the highest is kept. Raises Fenced.
         """
-        values = mine(claim) | charge(bill) | failure(code, details, delay_s) | {"parked": parked}
+        values = mine(claim) | charge(bill) | failure(code, details, delay_s)
+        values |= {"parked": parked, "uncounted": int(settles)}
         self._end("fail", values, lambda fate: failed_alike(fate, claim.epoch, code))
 
     def skip(self, claim: Claimed, *, bill: Bill | None = None) -> None:

@@ -214,6 +214,7 @@ UPDATE conversation_events AS e
 UPDATE conversation_events AS e
    SET status = 'FAILED', error_code = %(code)s, error_details = %(details)s,
        next_attempt_at = clock_timestamp() + %(delay_s)s::float8 * interval '1 second',
+       attempt_count = greatest(0, e.attempt_count - %(uncounted)s),
        parked_log = coalesce(%(parked)b::bytea, e.parked_log),
        {bill}, {outcome}, {unclaimed}
  WHERE {mine}

@@ -308,3 +308,17 @@ def test_a_large_log_goes_in_and_out_unchanged(desk: Desk) -> None:
     body = bytes(range(256)) * 20_000
     desk.events.park(claim.event_id, body)
     assert desk.events.stored_log(claim.event_id) == StoredLog("parked", body)
+
+
+def test_a_claim_that_only_settles_is_no_attempt(desk: Desk) -> None:
+    """The two whose children died of the message count; the third only writes that down."""
+    first = desk.claim()
+    desk.account(first, blamed=True)
+    second = desk.events.take_over(desk.contended(), request(), accounted=True)
+    assert second is not None
+    desk.account(second, blamed=True)
+    third = desk.events.take_over(desk.contended(), request(), accounted=True)
+    assert third is not None
+    assert (third.attempt, third.blamed_deaths) == (3, 2)
+    desk.events.fail(third, code="CHILD_CRASHED", details="why", delay_s=60.0, parked=None, settles=True)
+    assert desk.row()["attempt_count"] == 2

@@ -114,7 +114,7 @@ def died(step: Step, cause: str, *, attempts: int = 1) -> Outcome:
 def given_up(step: Step, cause: str, code: str) -> Outcome:
     """Say what two blamed deaths leave behind."""
     calls = 2 if step in CALLED else 0
-    return Outcome("FAILED", code, 3, (cause, cause), calls=calls, parked=True, strikes=2)
+    return Outcome("FAILED", code, 2, (cause, cause), calls=calls, parked=True, strikes=2)
 
 
 def deaths() -> Iterator[Cell]:

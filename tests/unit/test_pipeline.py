@@ -297,6 +297,7 @@ def test_an_event_that_killed_two_children_is_settled_instead_of_processed(bench
     bench.store.claims[0] = replace(CLAIM, blamed_deaths=2, last_blame="deadline")
     assert bench.handle() is Outcome.FAILED
     assert bench.arguments("fail")["code"] == "DEADLINE_EXCEEDED"
+    assert bench.arguments("fail")["settles"] is True
     assert bench.api.bodies == []
 
 
