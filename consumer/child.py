@@ -149,7 +149,11 @@ def _reach(runtime: Runtime, link: BrokerLink, database: Database, *, first: boo
     try:
         if first:
             runtime.waiting("database", "")
-        migrations.require(database)
+        try:
+            migrations.require(database)
+        except DatabaseAway:
+            # A session that died while it rested says nothing of the database
+            migrations.require(database)
         if first:
             runtime.waiting("broker", "")
         link.open()

@@ -437,15 +437,16 @@ class Roster:
             elif (
                 not waiting
                 and phase in self.waits
-                and any(_proves(view, self.waits[phase]) for view in views)
+                and any(_proves(view, phase, self.waits[phase]) for view in views)
             ):
                 events.append(Back(on, round(now - self.waits.pop(phase), 3)))
         return events
 
 
-def _proves(view: SlotView, since: float) -> bool:
-    """Say whether the child has got an answer since then."""
-    return view.phase in PROVING and view.phase_since >= since
+def _proves(view: SlotView, waited: Phase, since: float) -> bool:
+    """Say whether the child has got an answer since then. Who waits for the broker was at the database first."""
+    beyond = waited is not Phase.WAITING_BROKER and view.phase is Phase.WAITING_BROKER
+    return (beyond or view.phase in PROVING) and view.phase_since >= since
 
 
 def account(

@@ -315,6 +315,18 @@ def test_waiting_is_told_once_and_so_is_its_end() -> None:
     assert roster.observe({0: Reading(view()), 1: Reading(view())}, 7.0, 300 * MB) == []
 
 
+def test_who_waits_for_the_broker_has_been_at_the_database() -> None:
+    """One outage after the other: the second is told with its own name, and the first as over."""
+    roster = ready(book())
+    away = Reading(replace(view(Phase.WAITING_DATABASE), phase_since=3.0, note="refused"))
+    roster.observe({0: away, 1: away}, 4.0, 300 * MB)
+    beyond = Reading(replace(view(Phase.WAITING_BROKER), phase_since=4.5, note="gone"))
+    assert roster.observe({0: beyond, 1: beyond}, 6.0, 300 * MB) == [
+        Back("database", 3.0),
+        Waiting("broker", "gone", 2),
+    ]
+
+
 def test_the_moment_before_a_first_answer_is_not_told() -> None:
     """Every boot waits for its servers, without a reason yet; only a wait that lasts, or fails, is news."""
     roster = book(1)
