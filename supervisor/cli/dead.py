@@ -95,7 +95,7 @@ def dead() -> None:
 @options(CONNECTIONS, LOGS)
 @click.pass_context
 def list_dead(context: click.Context, /, *, newest: bool, limit: int, as_json: bool, **which: Any) -> None:
-    """List them, the oldest first. All stay where they are, in their order; bodies are not looked at.
+    """List them, the oldest first. All stay, in their order; with --limit those looked at go behind the rest.
 
     To the broker each look is a delivery: in a queue with a delivery limit of its own (RabbitMQ 4 has 20 for a quorum
     queue that names none, and ours names one) look sparingly.
@@ -143,7 +143,7 @@ def list_dead(context: click.Context, /, *, newest: bool, limit: int, as_json: b
 @options(CONNECTIONS, LOGS)
 @click.pass_context
 def show_dead(context: click.Context, /, *, with_body: bool, limit: int, **which: Any) -> None:
-    """Show messages with all their headers. All stay where they are, in their order."""
+    """Show messages with all their headers. All stay; with --limit those looked at go behind the rest."""
     wanted, given = Wanted(**which), _given(context)
     with (
         visit(given, "dead") as database,
