@@ -5,7 +5,8 @@
    was barred, since any other would be.
 3. OPEN: nobody takes a message, and what is in hand is finished. A call that is answered meanwhile closes it.
 4. After a pause one child that rests may make one call: HALF_OPEN. Answered, it closes. Failed, it opens again, for
-   twice as long. With the child gone before its call ended, it opens again for as long as before.
+   twice as long, the time of the call included: a time-out has been a pause. With the child gone before its call ended,
+   it opens again for as long as before.
 """
 
 from collections.abc import Collection, Sequence
@@ -97,7 +98,8 @@ class Breaker:
     """The breaker at one moment. Times are monotonic seconds.
 
     failures: in a row, since first_failed_at. opened_at: when it was last closed no more. failed_probes: since then.
-    due_at: when the next probe may be made. prober: who makes it. permits: how many were ever given.
+    due_at: when the next probe may be made; probed_at: when the last one was. prober: who makes it. permits: how many
+    were ever given.
     """
 
     state: State = State.CLOSED
@@ -107,6 +109,7 @@ class Breaker:
     opened_at: float = 0.0
     failed_probes: int = 0
     due_at: float = 0.0
+    probed_at: float = 0.0
     prober: Resting | None = None
     permits: int = 0
 
@@ -114,7 +117,7 @@ class Breaker:
 def step(breaker: Breaker, scene: Scene, now: float, rules: Rules, jitter: float) -> Breaker:
     """Return the breaker after what is known now. Rules in the module's docstring.
 
-    jitter: from [0, 1), shortens a pause by up to a fifth.
+    jitter: from [0, 1), shortens a pause by up to a tenth.
     """
     new = scene.calls - breaker.seen
     breaker = replace(breaker, seen=scene.calls)
@@ -130,11 +133,15 @@ def step(breaker: Breaker, scene: Scene, now: float, rules: Rules, jitter: float
         case State.OPEN:
             if now >= breaker.due_at and scene.resting:
                 permits = breaker.permits + 1
-                breaker = replace(breaker, state=State.HALF_OPEN, prober=scene.resting[0], permits=permits)
+                prober = scene.resting[0]
+                breaker = replace(
+                    breaker, state=State.HALF_OPEN, prober=prober, permits=permits, probed_at=now
+                )
         case State.HALF_OPEN:
             if new.failed or new.barred:
                 failed_probes = breaker.failed_probes + 1
-                breaker = _opened(replace(breaker, failed_probes=failed_probes), now, rules, jitter)
+                breaker = replace(breaker, failed_probes=failed_probes)
+                breaker = _opened(breaker, now, rules, jitter, took_s=now - breaker.probed_at)
             elif breaker.prober is None or breaker.prober.pid not in scene.pids:
                 breaker = _opened(breaker, now, rules, jitter)
         case _:
@@ -147,9 +154,11 @@ def _counted(breaker: Breaker, new: Calls, now: float) -> Breaker:
     return replace(breaker, failures=breaker.failures + new.failed + new.barred, first_failed_at=first)
 
 
-def _opened(breaker: Breaker, now: float, rules: Rules, jitter: float) -> Breaker:
-    pause_s = min(rules.longest_pause_s, rules.pause_s * 2.0 ** min(breaker.failed_probes, 32))
-    return replace(breaker, state=State.OPEN, prober=None, due_at=now + pause_s * (1.0 - 0.2 * jitter))
+def _opened(breaker: Breaker, now: float, rules: Rules, jitter: float, took_s: float = 0.0) -> Breaker:
+    whole_s = min(rules.longest_pause_s, rules.pause_s * 2.0 ** min(breaker.failed_probes, 32))
+    # A call that failed soon was no pause
+    pause_s = max(rules.pause_s, whole_s - took_s) if took_s > rules.pause_s else whole_s
+    return replace(breaker, state=State.OPEN, prober=None, due_at=now + pause_s * (1.0 - 0.1 * jitter))
 
 
 def told(before: Breaker, after: Breaker, now: float) -> list[Event]:

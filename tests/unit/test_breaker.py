@@ -97,11 +97,22 @@ def test_each_failed_probe_doubles_the_pause_up_to_the_limit() -> None:
     for _ in range(6):
         pauses.append(breaker.due_at - now)
         tried = after(breaker, breaker.due_at)
-        now = breaker.due_at + 1.0
+        now = breaker.due_at
         breaker = after(tried, now, failed=1)
         assert breaker.opened_at == 100.0
     assert pauses == [10.0, 20.0, 40.0, 80.0, 150.0, 150.0]
     assert told(tried, breaker, now) == [BreakerOpened(16, 6, 150.0)]
+
+
+def test_the_time_of_a_probe_counts_towards_the_next_pause() -> None:
+    """Whoever waited a minute for a time-out need not wait another; the shortest pause stays."""
+    breaker, now, pauses = opened(), 100.0, []
+    for _ in range(6):
+        pauses.append(breaker.due_at - now)
+        tried = after(breaker, breaker.due_at)
+        now = breaker.due_at + 60.0
+        breaker = after(tried, now, failed=1)
+    assert pauses == [10.0, 10.0, 10.0, 20.0, 90.0, 90.0]
 
 
 def test_a_prober_that_is_gone_makes_room_for_another() -> None:
