@@ -16,12 +16,11 @@ from consumer.intake import Spool
 from repository import rejects
 from repository.connection import Database
 from repository.rejects import Kept
-from supervisor.cli.given import options, settings, start_logs
+from supervisor.cli.given import command_settings, options
 from supervisor.cli.help import SectionedCommand
 from supervisor.cli.options import CONNECTIONS, LOGS
-from supervisor.cli.settings import Settings
 from supervisor.cli.table import lines, pairs, plain, size
-from supervisor.cli.visit import Failed, as_json, ask, json_line, visit
+from supervisor.cli.visit import Failed, as_json, ask, json_line, tell_counts, visit
 
 SHOWN_BYTES = 1000
 
@@ -100,7 +99,7 @@ def list_dead(context: click.Context, /, *, newest: bool, limit: int, as_json: b
     To the broker each look is a delivery: in a queue with a delivery limit of its own (RabbitMQ 4 has 20 for a quorum
     queue that names none, and ours names one) look sparingly.
     """
-    wanted, given = Wanted(**which), _given(context)
+    wanted, given = Wanted(**which), command_settings(context)
     problem = None
     found: list[Entry] = []
     with visit(given, "dead") as database:
@@ -144,7 +143,7 @@ def list_dead(context: click.Context, /, *, newest: bool, limit: int, as_json: b
 @click.pass_context
 def show_dead(context: click.Context, /, *, with_body: bool, limit: int, **which: Any) -> None:
     """Show messages with all their headers. All stay; with --limit those looked at go behind the rest."""
-    wanted, given = Wanted(**which), _given(context)
+    wanted, given = Wanted(**which), command_settings(context)
     with (
         visit(given, "dead") as database,
         DeadQueue(given.consumer.broker, bodies=with_body) as queue,
@@ -170,7 +169,7 @@ def requeue_dead(
     often its message comes.
     """
     wanted = _chosen(Wanted(**which), everything=everything)
-    given = _given(context)
+    given = command_settings(context)
     broker = given.consumer.broker
     counts = {"requeued": 0}
     try:
@@ -187,7 +186,7 @@ def requeue_dead(
                     rejects.drop(database, entry.source.sha256)
                 counts["requeued"] += 1
     finally:
-        _tell(counts, as_json=as_json)
+        tell_counts(counts, as_json=as_json)
 
 
 @dead.command("drop", cls=SectionedCommand)
@@ -205,7 +204,7 @@ def drop_dead(
     """Remove messages for good."""
     wanted = _chosen(Wanted(**which), everything=everything)
     ask("Remove these messages for good?", yes=yes)
-    given = _given(context)
+    given = command_settings(context)
     counts = {"dropped": 0}
     try:
         with visit(given, "dead") as database, DeadQueue(given.consumer.broker, bodies=False) as queue:
@@ -216,7 +215,7 @@ def drop_dead(
                     rejects.drop(database, entry.source.sha256)
                 counts["dropped"] += 1
     finally:
-        _tell(counts, as_json=as_json)
+        tell_counts(counts, as_json=as_json)
 
 
 def _chosen(wanted: Wanted, *, everything: bool) -> Wanted:
@@ -282,16 +281,3 @@ def _spooled(database: Database, kept: Kept) -> Spool:
     if len(spool) != kept.bytes:
         raise Failed(f"parts of the body {kept.sha256.hex()} are missing: drop it")
     return spool
-
-
-def _tell(counts: dict[str, int], *, as_json: bool) -> None:
-    if as_json:
-        json_line(counts)
-    else:
-        click.echo(", ".join(f"{name} {count}" for name, count in counts.items()))
-
-
-def _given(context: click.Context) -> Settings:
-    given = settings(context, CONNECTIONS, LOGS)
-    start_logs(given.logs, sys.stderr)
-    return given

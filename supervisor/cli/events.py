@@ -1,6 +1,5 @@
 """`events`: which conversations stand where, what is known of one, and another try for those that failed."""
 
-import sys
 from dataclasses import asdict
 from typing import Any
 
@@ -14,12 +13,12 @@ from repository.connection import Database
 from repository.errors import RepositoryError
 from repository.operations import EventFile, EventLine, Selection
 from supervisor.cli.age import age_s
-from supervisor.cli.given import options, settings, start_logs
+from supervisor.cli.given import command_settings, options
 from supervisor.cli.help import SectionedCommand
 from supervisor.cli.options import CONNECTIONS, LOGS
 from supervisor.cli.settings import Settings
 from supervisor.cli.table import lines, pairs, plain
-from supervisor.cli.visit import Failed, as_json, json_line, visit
+from supervisor.cli.visit import Failed, as_json, json_line, tell_counts, visit
 
 STATES = ("PENDING", "PROCESSING", "PROCESSED", "FAILED", "SKIPPED")
 OPEN_STATES = ("PENDING", "PROCESSING", "FAILED")
@@ -54,7 +53,7 @@ def events() -> None:
 @click.pass_context
 def list_events(context: click.Context, /, *, limit: int, as_json: bool, **filters: Any) -> None:
     """List events, the last changed first."""
-    with visit(_given(context), "events") as database:
+    with visit(command_settings(context), "events") as database:
         found = operations.listing(database, Selection(**filters), limit)
     if as_json:
         for event in found:
@@ -88,7 +87,7 @@ def _cells(event: EventLine) -> tuple[Any, ...]:
 @click.pass_context
 def show_events(context: click.Context, ids: tuple[str, ...], as_json: bool) -> None:
     """Show all that is known of conversations but their text: row, deaths of children, change of score."""
-    with visit(_given(context), "events") as database:
+    with visit(command_settings(context), "events") as database:
         found = operations.files(database, ids)
     for each, file in found.items():
         if as_json:
@@ -157,11 +156,11 @@ def requeue_events(
     if not ids and filters["status"] is None:
         filters["status"] = "FAILED"
     selection = Selection(ids=list(ids) or None, **filters)
-    given = _given(context)
+    given = command_settings(context)
     with visit(given, "events") as database:
         if dry_run:
             count = operations.count_requeueable(database, selection)
-            _tell({"would_requeue": count if limit is None else min(count, limit)}, as_json)
+            tell_counts({"would_requeue": count if limit is None else min(count, limit)}, as_json=as_json)
             return
         _requeue(database, given, selection, limit, as_json)
 
@@ -183,21 +182,8 @@ def _requeue(
         refused = operations.objections(database, selection.ids or (), by_name)
     except (RepositoryError, BrokerAway):
         # What has no message yet is due again in ten minutes
-        _tell(counts, as_json)
+        tell_counts(counts, as_json=as_json)
         raise
-    _tell(counts | {"refused": refused} if as_json else counts, as_json)
+    tell_counts(counts | {"refused": refused} if as_json else counts, as_json=as_json)
     if refused:
         raise Failed("not requeued: " + "; ".join(f"{plain(each)} ({why})" for each, why in refused.items()))
-
-
-def _tell(counts: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        json_line(counts)
-    else:
-        click.echo(", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items()))
-
-
-def _given(context: click.Context) -> Settings:
-    given = settings(context, CONNECTIONS, LOGS)
-    start_logs(given.logs, sys.stderr)
-    return given

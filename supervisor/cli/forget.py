@@ -1,6 +1,5 @@
 """`forget`: a child's data on request, out of every place that this system keeps."""
 
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from enum import Enum
@@ -14,7 +13,7 @@ from consumer.message import ID_LENGTH_MAX
 from consumer.naming import Bytes, Named, named
 from repository import operations, rejects
 from repository.connection import Database
-from supervisor.cli.given import options, settings, start_logs
+from supervisor.cli.given import command_settings, options
 from supervisor.cli.help import SectionedCommand
 from supervisor.cli.options import CONNECTIONS, LOGS
 from supervisor.cli.table import plain, size
@@ -50,8 +49,7 @@ def forget(context: click.Context, user_id: str, yes: bool, as_json: bool) -> No
     hold ids. A message that cannot be read and names others too stays, is told, and makes the exit code 1.
     """
     ask(f"Delete everything of user {plain(user_id)} for good?", yes=yes)
-    given = settings(context, CONNECTIONS, LOGS)
-    start_logs(given.logs, sys.stderr)
+    given = command_settings(context)
     broker = given.consumer.broker
     told = Told(as_json)
     try:

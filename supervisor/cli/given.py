@@ -2,12 +2,13 @@
 
 import logging
 import os
+import sys
 from collections.abc import Callable
 from typing import Any, TextIO, TypeVar
 
 import click
 
-from supervisor.cli.options import OPTIONS, Option
+from supervisor.cli.options import CONNECTIONS, LOGS, OPTIONS, Option
 from supervisor.cli.settings import LogSettings, Settings, read
 from supervisor.logs import configure
 
@@ -34,6 +35,16 @@ def options(*sections: str) -> Callable[[F], F]:
 def settings(context: click.Context, *sections: str) -> Settings:
     """Read the settings of this call. Raises InvalidSettings with every problem of these sections, or of all."""
     return read(context.find_root().ensure_object(dict), os.environ, sections)
+
+
+def command_settings(context: click.Context, *sections: str) -> Settings:
+    """Read the settings of a command that has words of its own on standard output; its log goes to standard error.
+
+    sections: those of servers and log when none is named. Raises InvalidSettings, as `settings`.
+    """
+    given = settings(context, *(sections or (CONNECTIONS, LOGS)))
+    start_logs(given.logs, sys.stderr)
+    return given
 
 
 def start_logs(logs: LogSettings, stream: TextIO) -> None:

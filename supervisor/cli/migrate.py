@@ -7,7 +7,7 @@ import click
 from repository import migrations
 from repository.connection import Database
 from repository.errors import RepositoryError
-from supervisor.cli.given import options, settings, start_logs
+from supervisor.cli.given import command_settings, options
 from supervisor.cli.help import SectionedCommand
 from supervisor.cli.options import CONNECTIONS, LOGS
 
@@ -17,8 +17,7 @@ from supervisor.cli.options import CONNECTIONS, LOGS
 @click.pass_context
 def migrate(context: click.Context) -> None:
     """Create or upgrade the schema. Does nothing the second time; safe while workers run."""
-    given = settings(context, CONNECTIONS, LOGS)
-    start_logs(given.logs, sys.stderr)
+    given = command_settings(context)
     database = Database(given.consumer.database_url, application_name="friendship-supervisor migrate")
     try:
         for name in migrations.migrate(given.consumer.database_url):

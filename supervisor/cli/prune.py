@@ -1,13 +1,12 @@
 """`prune`: old rows go; what makes a conversation known stays."""
 
-import sys
 from dataclasses import asdict
 
 import click
 
 from repository import operations
 from supervisor.cli.age import age_s
-from supervisor.cli.given import options, settings, start_logs
+from supervisor.cli.given import command_settings, options
 from supervisor.cli.help import SectionedCommand
 from supervisor.cli.options import CONNECTIONS, LOGS
 from supervisor.cli.visit import as_json, json_line, visit
@@ -34,8 +33,7 @@ def prune(context: click.Context, older_than: float, dry_run: bool, as_json: boo
     In short transactions, beside running workers. Scores stay, and so does the ledger: a conversation that is in it is
     known when its message comes again. A SKIPPED or FAILED one whose message comes again is worked on as new.
     """
-    given = settings(context, CONNECTIONS, LOGS)
-    start_logs(given.logs, sys.stderr)
+    given = command_settings(context)
     with visit(given, "prune", COUNT_TIMEOUT_S) as database:
         pruned = operations.prune(database, older_than, dry_run=dry_run)
     if as_json:

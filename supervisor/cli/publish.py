@@ -13,7 +13,7 @@ from consumer.amqp import Publisher
 from consumer.conversation import transcribe
 from consumer.errors import BrokerAway, MalformedMessage, MessageTooLarge
 from consumer.message import parse
-from supervisor.cli.given import options, settings, start_logs
+from supervisor.cli.given import command_settings, options
 from supervisor.cli.help import SectionedCommand
 from supervisor.cli.options import CONNECTIONS, LOGS, MESSAGES
 
@@ -39,8 +39,7 @@ def publish(context: click.Context, files: tuple[BinaryIO, ...]) -> None:
     A line counts as accepted when the broker has confirmed it. Lines that are no valid message are named by number
     and make the exit status 1; the others are published all the same.
     """
-    given = settings(context, CONNECTIONS, LOGS, MESSAGES)
-    start_logs(given.logs, sys.stderr)
+    given = command_settings(context, CONNECTIONS, LOGS, MESSAGES)
     broker = given.consumer.broker
     tally = Tally(given.consumer.max_message_bytes)
     lost = None

@@ -10,7 +10,7 @@ from consumer.retries import CAP, Counts, pass_alone
 from repository import migrations
 from repository.connection import Database
 from repository.errors import RepositoryError, SchemaOld
-from supervisor.cli.given import options, settings, start_logs
+from supervisor.cli.given import command_settings, options
 from supervisor.cli.help import SectionedCommand
 from supervisor.cli.options import CONNECTIONS, LOGS
 from supervisor.errors import InvalidSettings
@@ -34,8 +34,7 @@ def retry(context: click.Context, limit: int) -> None:
     Due are FAILED and PENDING events whose time has come, and PROCESSING ones whose lease ran out. While another pass
     is under way on this host it does nothing, and says so.
     """
-    given = settings(context, CONNECTIONS, LOGS)
-    start_logs(given.logs, sys.stderr)
+    given = command_settings(context)
     consumer = given.consumer
     counts = Counts()
     problem = None

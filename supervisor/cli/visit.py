@@ -1,7 +1,7 @@
 """What the operator's commands share: the database, one line for what went wrong, a question before harm."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -77,6 +77,14 @@ def ask(question: str, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise click.UsageError("this deletes for good, and nobody is there to be asked: give --yes")
     click.confirm(question, abort=True, err=True)
+
+
+def tell_counts(counts: Mapping[str, Any], *, as_json: bool) -> None:
+    """Say how many of each."""
+    if as_json:
+        json_line(counts)
+    else:
+        click.echo(", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items()))
 
 
 def json_line(value: Any) -> None:
