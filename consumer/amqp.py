@@ -131,12 +131,7 @@ def declare(channel: BlockingChannel, settings: BrokerSettings) -> BlockingChann
 def ensure_queue(channel: BlockingChannel, name: str, arguments: dict[str, Any]) -> BlockingChannel:
     """Use the queue as it is, or declare it with these arguments when there is none."""
     connection = channel.connection
-    try:
-        channel.queue_declare(name, passive=True)
-    except ChannelClosedByBroker as closed:
-        if closed.reply_code != 404:  # NOT_FOUND
-            raise
-    else:
+    if ready(channel, name) is not None:
         return channel
     channel = connection.channel()
     try:
@@ -149,19 +144,25 @@ def ensure_queue(channel: BlockingChannel, name: str, arguments: dict[str, Any])
     return channel
 
 
+def ready(channel: BlockingChannel, name: str) -> int | None:
+    """Say how many messages are ready in a queue. None when there is none, which has closed the channel."""
+    try:
+        declared = channel.queue_declare(name, passive=True)
+    except ChannelClosedByBroker as closed:
+        if closed.reply_code != 404:  # NOT_FOUND
+            raise
+        return None
+    return int(declared.method.message_count)
+
+
 def depth(settings: BrokerSettings) -> int | None:
     """Say how many messages are ready in the queue, or None when there is no queue. Raises BrokerAway."""
     with translated():
         connection = pika.BlockingConnection(parameters(settings, "check"))
         try:
-            declared = connection.channel().queue_declare(settings.queue, passive=True)
-        except ChannelClosedByBroker as closed:
-            if closed.reply_code != 404:
-                raise
-            return None
+            return ready(connection.channel(), settings.queue)
         finally:
             connection.close()
-    return int(declared.method.message_count)
 
 
 class BrokerLink:
@@ -387,8 +388,10 @@ class Publisher:
         if self._channel is None:
             raise BrokerAway("not connected")
         with translated():
-            declared = self._channel.queue_declare(self._settings.queue, passive=True)
-        return int(declared.method.message_count)
+            count = ready(self._channel, self._settings.queue)
+        if count is None:
+            raise BrokerAway("the queue is gone")
+        return count
 
     def publish(
         self,

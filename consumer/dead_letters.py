@@ -5,18 +5,16 @@ connection gives back, in their order, those that were neither dropped nor reque
 time does not see what is held here; nothing is lost when this process dies. A look counts as one delivery.
 """
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.exceptions import ChannelClosedByBroker
 
 from consumer import wire
 from consumer.admission import Admission
-from consumer.amqp import Publisher, hang_up, parameters, translated
+from consumer.amqp import Publisher, hang_up, parameters, ready, translated
 from consumer.errors import BodyNotKept, BrokerAway
 from consumer.intake import Intake, Left, Spool
 from consumer.settings import BrokerSettings
@@ -111,12 +109,8 @@ class DeadQueue:
         self.drop(letter)
 
     def _depth(self) -> int:
-        try:
-            with translated_but_missing():
-                declared = self._open().queue_declare(self._settings.dead_queue, passive=True)
-        except _Missing:
-            return 0
-        return int(declared.method.message_count)
+        with translated():
+            return ready(self._open(), self._settings.dead_queue) or 0
 
     def _open(self) -> BlockingChannel:
         if self._channel is None:
@@ -126,21 +120,3 @@ class DeadQueue:
     def _announced(self, size: int, _message_id: str | None) -> Admission:
         self._size = size
         return self._wanted
-
-
-class _Missing(Exception):
-    """There is no such queue."""
-
-
-@contextlib.contextmanager
-def translated_but_missing() -> Iterator[None]:
-    missing = False
-    with translated():
-        try:
-            yield
-        except ChannelClosedByBroker as closed:
-            if closed.reply_code != 404:
-                raise
-            missing = True
-    if missing:
-        raise _Missing
