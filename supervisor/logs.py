@@ -153,15 +153,16 @@ def _value(value: Any) -> str:
 
 
 def _escape(text: str) -> str:
-    return _printable(text.replace("\\", "\\\\"))
+    return printable(text.replace("\\", "\\\\"))
 
 
 def _json(value: Any) -> str:
     # JSON itself lets through what ends a line or moves the cursor beyond ASCII, such as U+0085, U+009B and U+202E
-    return _printable(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str))
+    return printable(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Escape what is not printable, as JSON does."""
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text)
