@@ -12,7 +12,7 @@ from typing import Any, Self
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
-from consumer import wire
+from consumer import properties, wire
 from consumer.admission import Admission
 from consumer.amqp import Publisher, hang_up, parameters, ready, translated
 from consumer.errors import BodyNotKept, BrokerAway
@@ -24,7 +24,8 @@ from consumer.settings import BrokerSettings
 class DeadLetter:
     """One message in hand.
 
-    position: from 1, oldest first. size: bytes of the body. body: None when only a look was asked for.
+    position: from 1, oldest first. size: bytes of the body. message_id: None also where it is none that can be used.
+    body: None when only a look was asked for.
     """
 
     tag: int
@@ -77,7 +78,7 @@ class DeadQueue:
         """
         for position in range(1, self._depth() + 1):
             with translated():
-                method, properties, body = self._open().basic_get(self._settings.dead_queue)
+                method, told, body = self._open().basic_get(self._settings.dead_queue)
             if method is None:
                 return
             if isinstance(body, Left) and body.no_file:
@@ -86,8 +87,8 @@ class DeadQueue:
                 tag=method.delivery_tag,
                 position=position,
                 size=self._size,
-                message_id=properties.message_id if isinstance(properties.message_id, str) else None,
-                headers=dict(properties.headers or {}),
+                message_id=properties.message_id(told),
+                headers=dict(told.headers or {}),
                 body=body if isinstance(body, Spool) else None,
             )
             # A body goes with the last that knows it, and before the next one comes

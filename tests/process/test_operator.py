@@ -334,6 +334,19 @@ def test_nobody_is_forgotten_whose_id_cannot_be(command: Command, user: str) -> 
     assert "1 to 255" in said.err
 
 
+def test_a_dead_letter_with_an_unusable_id_hinders_no_forgetting(desk: Desk, command: Command) -> None:
+    """A NUL can be stored nowhere, so nothing is asked of the database about it: the message is another's."""
+    desk.query(
+        "INSERT INTO conversation_events (conversation_id, user_id, status) VALUES ('c', 'lan', 'FAILED')"
+    )
+    with Publisher(desk.broker, "test") as publisher:
+        publisher.publish(desk.broker.dead_queue, b"nothing to be read", "a\0b")
+    said = command("forget", "lan", "--yes")
+    assert (said.code, said.err) == (0, "")
+    assert "events 1," in said.out
+    assert command("dead", "list", "--json").objects[0]["message_id"] is None
+
+
 @pytest.mark.parametrize(
     "which", [("list",), ("list", "--newest"), ("show",), ("requeue", "--all"), ("drop", "--all", "--yes")]
 )
