@@ -25,6 +25,7 @@ OPEN_STATES = ("PENDING", "PROCESSING", "FAILED")
 
 user = click.option("--user", "user_id", metavar="USER_ID", help="Only this user's.")
 code = click.option("--code", metavar="CODE", help="Only with this error code, such as MEMORY_API_TIMEOUT.")
+countable = click.IntRange(1, 2**31 - 1)  # what PostgreSQL can count to is more
 older_than = click.option(
     "--older-than",
     "older_than_s",
@@ -45,9 +46,7 @@ def events() -> None:
 @code
 @older_than
 @click.option("--due", is_flag=True, help="Only those that the next retry pass takes.")
-@click.option(
-    "--limit", metavar="N", type=click.IntRange(min=1), default=50, show_default=True, help="Events, at most."
-)
+@click.option("--limit", metavar="N", type=countable, default=50, show_default=True, help="Events, at most.")
 @as_json
 @options(CONNECTIONS, LOGS)
 @click.pass_context
@@ -128,7 +127,7 @@ def _print(conversation_id: str, file: EventFile) -> None:
 @click.option(
     "--limit",
     metavar="N",
-    type=click.IntRange(min=1),
+    type=countable,
     help="Events, at most, the oldest first.  [default: all]",
 )
 @click.option("--dry-run", is_flag=True, help="Only say how many.")

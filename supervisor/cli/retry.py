@@ -20,7 +20,7 @@ from supervisor.errors import InvalidSettings
 @click.option(
     "--limit",
     metavar="N",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 2**31 - 1),
     default=CAP,
     envvar="FRIENDSHIP_RETRY_LIMIT",
     help="Messages: publish no more than N, and only while fewer than N are ready in the queue; the rest is `left`."

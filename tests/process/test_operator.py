@@ -66,6 +66,15 @@ def test_events_are_listed_for_people_and_for_machines(events: Desk, command: Co
     assert command("events", "list", "--older-than", "1h").lines[1:] == []
 
 
+@pytest.mark.parametrize("which", [("list",), ("requeue", "--user=lan")])
+def test_a_limit_beyond_all_counting_is_refused_before_the_database_is_asked(
+    command: Command, which: tuple[str, ...]
+) -> None:
+    """A usage error, not the database's."""
+    said = command("events", *which, f"--limit={10**20}")
+    assert (said.code, said.out) == (2, "")
+
+
 def test_what_is_not_known_is_named_with_exit_1(events: Desk, command: Command) -> None:
     """And control characters that a stranger put into an id reach no terminal."""
     said = command("events", "show", "no\x1b[2Jbody")
