@@ -53,6 +53,10 @@ class Wanted:
         """Say whether a message is one of these."""
         return self.reason in {None, entry.reason} and self.message_id in {None, entry.message_id}
 
+    def __str__(self) -> str:
+        asked = (("reason", self.reason), ("message_id", self.message_id))
+        return " and ".join(f"{name} {plain(value)}" for name, value in asked if value is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -139,17 +143,26 @@ def list_dead(context: click.Context, /, *, newest: bool, limit: int, as_json: b
     show_default=True,
     help="Messages, at most.",
 )
+@as_json
 @options(CONNECTIONS, LOGS)
 @click.pass_context
-def show_dead(context: click.Context, /, *, with_body: bool, limit: int, **which: Any) -> None:
+def show_dead(context: click.Context, /, *, with_body: bool, limit: int, as_json: bool, **which: Any) -> None:
     """Show messages with all their headers. All stay; with --limit those looked at go behind the rest."""
     wanted, given = Wanted(**which), command_settings(context)
+    shown = 0
     with (
         visit(given, "dead") as database,
         DeadQueue(given.consumer.broker, bodies=with_body) as queue,
     ):
         for entry in islice(filter(wanted.covers, _all(queue, database)), limit):
-            _print(database, entry, with_body=with_body)
+            shown += 1
+            more, body = _details(database, entry, with_body=with_body)
+            if as_json:
+                json_line(entry.summary() | more | ({"body": body} if with_body else {}))
+            else:
+                _print(entry, more, body if with_body else None)
+    if not shown and str(wanted):
+        raise Failed(f"no dead letter with {wanted}")
 
 
 @dead.command("requeue", cls=SectionedCommand, short_help="Give messages back to the main queue.")
@@ -253,20 +266,27 @@ def _end(entries: Iterable[Entry], limit: int, *, newest: bool) -> list[Entry]:
     return list(reversed(deque(entries, maxlen=limit))) if newest else list(islice(entries, limit))
 
 
-def _print(database: Database, entry: Entry, *, with_body: bool) -> None:
+def _details(database: Database, entry: Entry, *, with_body: bool) -> tuple[dict[str, Any], str]:
+    """Give what else is known of a message, and the beginning of its body when that is asked for."""
+    more: dict[str, Any]
     match entry.source:
         case DeadLetter(headers=headers, body=body):
-            more = {f"header {name}": value for name, value in headers.items()}
+            more = {"headers": headers}
             start = b"" if body is None else body[:SHOWN_BYTES]
         case Kept() as kept:
             more = {"hits": kept.hits, "first_seen": kept.first_seen, "last_seen": kept.last_seen}
             start = (
                 bytes(next(rejects.slices(database, kept.sha256), b""))[:SHOWN_BYTES] if with_body else b""
             )
-    for line in pairs((entry.summary() | more).items()):
+    return more, start.decode("utf-8", "replace")
+
+
+def _print(entry: Entry, more: dict[str, Any], body: str | None) -> None:
+    headers = {f"header {name}": value for name, value in more.pop("headers", {}).items()}
+    for line in pairs((entry.summary() | headers | more).items()):
         click.echo(line)
-    if with_body:
-        click.echo(f"body  {plain(start.decode('utf-8', 'replace'))}")
+    if body is not None:
+        click.echo(f"body  {plain(body)}")
     click.echo()
 
 

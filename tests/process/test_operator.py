@@ -152,10 +152,26 @@ def test_dead_letters_are_listed_from_both_places(dead: Desk, command: Command) 
     assert SECRET not in shown.out
     assert "header details" in shown.out
     settled(dead, 2)
+    (shown,) = command("dead", "show", "--id=id-0", "--json").objects
+    assert (shown["place"], shown["headers"]["details"], "body" in shown) == ("queue", "not JSON", False)
+    (shown,) = command("dead", "show", "--id=id-2", "--json", "--body").objects
+    assert (shown["place"], shown["hits"], shown["body"]) == ("table", 1, "kept")
+    settled(dead, 2)
     bodies = command("dead", "show", "--body")
     for text in (SECRET, "kept", "large "):
         assert f"body  {text}" in bodies.out
     settled(dead, 2)
+
+
+def test_a_dead_letter_that_is_not_there_is_named_with_exit_1(dead: Desk, command: Command) -> None:
+    """One line; nothing at all to show, without a filter, is no mistake."""
+    said = command("dead", "show", "--id", "no\x1bpe")
+    assert (said.code, said.out) == (1, "")
+    assert said.err == "friendship-supervisor: no dead letter with message_id no\\x1bpe\n"
+    said = command("dead", "show", "--reason=X", "--id=id-0", "--json")
+    assert said.err == "friendship-supervisor: no dead letter with reason X and message_id id-0\n"
+    assert command("dead", "drop", "--all", "--yes").code == 0
+    assert command("dead", "show").code == 0
 
 
 def test_dead_letters_are_given_back(dead: Desk, command: Command) -> None:
@@ -209,6 +225,22 @@ def test_prune_counts_and_deletes(events: Desk, command: Command) -> None:
     assert events.event("done") is None
     refused = command("prune", "--older-than", "90")
     assert (refused.code, refused.out) == (2, "")
+
+
+def test_a_prune_of_the_last_day_is_asked_about(events: Desk, command: Command) -> None:
+    """What has ended in it is still looked at; a cron job with a slip in its age must not delete everything."""
+    refused = command("prune", "--older-than=0s")
+    assert (refused.code, refused.out) == (2, "")
+    assert "--yes" in refused.err
+    assert (
+        command("prune", "--older-than=0s", "--dry-run").out
+        == "would delete: events 1, deaths 0, rejected 0\n"
+    )
+    assert events.event("done") is not None
+    assert command("prune", "--older-than=23h", "--yes").out == "deleted: events 0, deaths 0, rejected 0\n"
+    assert command("prune", "--older-than=24h").code == 0
+    assert command("prune", "--older-than=0s", "--yes").code == 0
+    assert events.event("done") is None
 
 
 def test_a_child_is_forgotten_in_every_place(
