@@ -13,7 +13,6 @@ Theory of operation.
 
 import contextlib
 import logging
-import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -27,11 +26,11 @@ from pika.spec import Basic, BasicProperties
 
 from consumer import properties, tls, wire
 from consumer.admission import Admission
+from consumer.breakage import broken
 from consumer.errors import BodyNotKept, BrokerAway, NoRoom
 from consumer.intake import Intake, Left, Spool
 from consumer.ports import Delivery
 from consumer.settings import BrokerSettings
-from consumer.wording import explain
 
 DELIVERY_LIMIT = 50  # above the claim limit: the row decides first
 # RabbitMQ 4 has a limit of 20 where none is named, and then drops: every look into the dead queue counts as a delivery
@@ -83,7 +82,7 @@ def translated() -> Iterator[None]:
     except (BrokerAway, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 (see the theory of operation: any of them means a dead connection)
-        reason = describe(error)
+        reason = broken(error)
     if reason is not None:
         raise BrokerAway(reason)
 
@@ -93,23 +92,6 @@ def hang_up(connection: pika.BlockingConnection | None) -> None:
     if connection is not None and connection.is_open:
         with contextlib.suppress(BrokerAway), translated():
             connection.close()
-
-
-def describe(error: Exception) -> str:
-    """Name a pika error in a few words that hold no URL and no password."""
-    if isinstance(error, tls.BadTls):
-        return str(error)[:200]
-    if isinstance(error, ssl.SSLError):
-        return explain(error)[:200]
-    inner = error.args[0] if error.args else None
-    detail = getattr(inner, "exception", inner)  # AMQPConnectionError wraps what happened on each address
-    name = type(error).__name__
-    code, text = getattr(error, "reply_code", None), getattr(error, "reply_text", None)
-    if code is not None:
-        return f"{name} {code} {text}"[:200]
-    if isinstance(detail, OSError):
-        return f"{name}: {explain(detail)}"[:200]
-    return name if detail is None or isinstance(detail, str) else f"{name}: {type(detail).__name__}"
 
 
 def declare(channel: BlockingChannel, settings: BrokerSettings) -> BlockingChannel:

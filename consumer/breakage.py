@@ -1,0 +1,49 @@
+"""What an error of pika's means, in a few words that may be shown to anyone."""
+
+from pika import exceptions
+from pika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
+
+from consumer.tls import BadTls
+from consumer.wording import explain
+
+LONGEST = 200
+MEANING = {
+    exceptions.ProbableAuthenticationError: "login refused",
+    exceptions.AuthenticationError: "login refused",
+    exceptions.IncompatibleProtocolError: "what answers there does not speak AMQP 0-9-1, or hangs up at once",
+    AMQPConnectorStackTimeout: "no answer in time",
+    exceptions.AMQPHeartbeatTimeout: "no heartbeat came",
+    exceptions.ConnectionBlockedTimeout: "it takes no messages: an alarm for memory or disk, for too long",
+    exceptions.StreamLostError: "connection lost",
+    exceptions.ConnectionWrongStateError: "connection closed",
+    exceptions.ChannelWrongStateError: "channel closed",
+    exceptions.UnroutableError: "there is no queue for the message",
+    exceptions.NackError: "it did not take the message",
+}
+
+
+def broken(error: Exception) -> str:
+    """Say what happened; of what the broker said only its reply text, which names queues, vhosts and users.
+
+    No URL, no password, and no class of pika's where there are words for it.
+    """
+    match error:
+        case BadTls():
+            words = str(error)
+        case exceptions.ProbableAccessDeniedError():
+            words = "vhost not found" if "not found" in str(error) else "vhost not allowed to this user"
+        case exceptions.ConnectionClosed():
+            words = f"connection closed: {error.reply_text}"
+        case exceptions.ChannelClosed():
+            words = f"refused: {error.reply_text}"
+        case OSError():
+            words = explain(error)
+        case _:
+            words = MEANING.get(type(error)) or _within(error)
+    return words[:LONGEST]
+
+
+def _within(error: Exception) -> str:
+    # AMQPConnectionError wraps what happened on the last address
+    inner = getattr(error.args[0] if error.args else None, "exception", None)
+    return broken(inner) if isinstance(inner, Exception) else f"connection broken ({type(error).__name__})"
