@@ -16,6 +16,7 @@ from consumer.message import parse
 from supervisor.cli.given import command_settings, options
 from supervisor.cli.help import SectionedCommand
 from supervisor.cli.options import CONNECTIONS, LOGS, MESSAGES
+from supervisor.cli.visit import as_json, json_line
 
 REFUSED_SHOWN = 20
 
@@ -30,10 +31,11 @@ class Tally:
 
 
 @click.command(cls=SectionedCommand)
+@as_json
 @options(CONNECTIONS, MESSAGES, LOGS)
 @click.argument("files", nargs=-1, required=True, type=click.File("rb"), metavar="FILE...|-")
 @click.pass_context
-def publish(context: click.Context, files: tuple[BinaryIO, ...]) -> None:
+def publish(context: click.Context, files: tuple[BinaryIO, ...], as_json: bool) -> None:
     """Publish conversations, one JSON object a line.
 
     A line counts as accepted when the broker has confirmed it. Lines that are no valid message are named by number
@@ -51,7 +53,12 @@ def publish(context: click.Context, files: tuple[BinaryIO, ...]) -> None:
         lost = f"the broker was lost: {away.reason}"
     except KeyboardInterrupt:
         lost = "interrupted"
-    _report(tally, lost)
+    if as_json:
+        _tell(tally)
+    else:
+        _report(tally)
+    if lost:
+        click.echo(f"friendship-supervisor: {lost}; the line under way may have arrived", err=True)
     sys.exit(1 if tally.refused or lost else 0)
 
 
@@ -93,15 +100,16 @@ def _progress(files: tuple[BinaryIO, ...]) -> Iterator[Callable[[int], None]]:
         yield bar.update
 
 
-def _report(tally: Tally, lost: str | None) -> None:
+def _tell(tally: Tally) -> None:
+    for name, number, reason in tally.refused:
+        json_line({"file": name, "line": number, "reason": reason})
+    json_line({"accepted": tally.accepted, "refused": len(tally.refused)})
+
+
+def _report(tally: Tally) -> None:
     for name, number, reason in tally.refused[:REFUSED_SHOWN]:
         click.echo(f"{name}: line {number} is no message: {reason}", err=True)
     if len(tally.refused) > REFUSED_SHOWN:
         numbers = ", ".join(str(number) for _, number, _ in tally.refused[REFUSED_SHOWN:])
         click.echo(f"and lines {numbers}", err=True)
-    if lost:
-        click.echo(
-            f"friendship-supervisor: {lost}; the line under way may have arrived",
-            err=True,
-        )
     click.echo(f"accepted {tally.accepted}, refused {len(tally.refused)}")

@@ -15,6 +15,7 @@ import pytest
 from scripts.conversations import make
 from supervisor import arithmetic
 from tests.fixtures.cgroup import MemoryGroup
+from tests.fixtures.commands import Command
 from tests.fixtures.desk import Desk
 from tests.fixtures.worker import Worker
 
@@ -66,6 +67,16 @@ def test_lines_that_are_no_message_are_named_and_the_others_published(
     for number in range(1, 7):
         assert f"line {number} is no message" in done.stderr
     assert desk.depth() == 1
+
+
+def test_a_script_reads_which_lines_are_no_message(command: Command, tmp_path: Path) -> None:
+    """An object a line; the counts come last."""
+    file = tmp_path / "two.jsonl"
+    file.write_bytes(b"nonsense\n" + make("good", "u").body)
+    said = command("publish", "--json", str(file))
+    assert (said.code, said.err) == (1, "")
+    assert [(each.get("line"), each.get("accepted")) for each in said.objects] == [(1, None), (None, 1)]
+    assert said.objects[0]["file"] == str(file)
 
 
 def test_publishing_without_a_broker_says_so_in_one_line(environment: dict[str, str]) -> None:
