@@ -9,7 +9,7 @@ from typing import Any, TextIO, TypeVar
 import click
 
 from supervisor.cli.options import CONNECTIONS, LOGS, OPTIONS, Option
-from supervisor.cli.settings import LogSettings, Settings, read
+from supervisor.cli.settings import Examined, LogSettings, Settings, examine, read
 from supervisor.logs import configure
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,6 +35,11 @@ def options(*sections: str) -> Callable[[F], F]:
 def settings(context: click.Context, *sections: str) -> Settings:
     """Read the settings of this call. Raises InvalidSettings with every problem of these sections, or of all."""
     return read(context.find_root().ensure_object(dict), os.environ, sections)
+
+
+def examined(context: click.Context) -> Examined:
+    """Read the settings of this call, with what is wrong with them beside them."""
+    return examine(context.find_root().ensure_object(dict), os.environ)
 
 
 def command_settings(context: click.Context, *sections: str) -> Settings:

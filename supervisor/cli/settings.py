@@ -65,6 +65,27 @@ class Settings:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with one setting. name: in the table of options; text: without a secret, the setting named."""
+
+    name: str
+    section: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """All settings, those with a problem replaced by their defaults (a URL by an empty text, never to be used)."""
+
+    settings: Settings
+    problems: tuple[Problem, ...]
+
+    def usable(self, *names: str) -> bool:
+        """Say whether nothing was wrong with these settings."""
+        return not {problem.name for problem in self.problems} & set(names)
+
+
 def read(given: Mapping[str, str], environ: Mapping[str, str], sections: Sequence[str] = ()) -> Settings:
     """Read all settings.
 
@@ -72,6 +93,15 @@ def read(given: Mapping[str, str], environ: Mapping[str, str], sections: Sequenc
     to this command, all when none is named; a bad setting elsewhere is passed over for its default.
     Raises InvalidSettings with every problem at once.
     """
+    found = examine(given, environ)
+    problems = [each.text for each in found.problems if not sections or each.section in sections]
+    if problems:
+        raise InvalidSettings(problems)
+    return found.settings
+
+
+def examine(given: Mapping[str, str], environ: Mapping[str, str]) -> Examined:
+    """Read all settings, with defaults in the place of those that cannot be used; given and environ as in `read`."""
     reader = _Reader(given, environ)
     consumer = _consumer(reader)
     limits = _supervisor(reader, consumer)
@@ -85,12 +115,9 @@ def read(given: Mapping[str, str], environ: Mapping[str, str], sections: Sequenc
         reader.warnings.append(
             "LLM_ANALYSIS_ENABLED: this version has no LLM analysis; its defaults are used"
         )
-    problems = [text for section, text in reader.problems if not sections or section in sections]
-    if problems:
-        raise InvalidSettings(problems)
-    # Only now: of a URL that was refused nothing may be shown
+    # A URL that was refused is empty by now: nothing of it may be shown
     reader.warnings.extend(links.exposures(consumer, environ))
-    return Settings(
+    settings = Settings(
         supervisor=limits,
         consumer=consumer_with_lease,
         logs=logs,
@@ -98,6 +125,7 @@ def read(given: Mapping[str, str], environ: Mapping[str, str], sections: Sequenc
         hard_given=bool(reader.text("rss_hard_mb").strip()),
         warnings=tuple(reader.warnings),
     )
+    return Examined(settings, tuple(reader.problems))
 
 
 def _consumer(reader: "_Reader") -> ConsumerSettings:
@@ -178,13 +206,13 @@ class _Reader:
     def __init__(self, given: Mapping[str, str], environ: Mapping[str, str]) -> None:
         self._given = given
         self._environ = environ
-        self.problems: list[tuple[str, str]] = []
+        self.problems: list[Problem] = []
         self.warnings: list[str] = []
 
     def object(self, name: str, text: str) -> None:
         """Note what is wrong with a setting."""
         option = BY_NAME[name]
-        self.problems.append((option.section, f"{option.source}: {text}"))
+        self.problems.append(Problem(name, option.section, f"{option.source}: {text}"))
 
     def text(self, name: str) -> str:
         option = BY_NAME[name]
