@@ -401,7 +401,7 @@ class Pipeline:
         )
         self._patience.hold(self._runtime.writing, write, keep=True)
         retry_in_s = None if delay_s is None else round(delay_s)
-        fields = {"code": failure.code.value, "details": failure.details, "retry_in_s": retry_in_s}
+        fields = {"code": failure.code.value, "reason": failure.details, "retry_in_s": retry_in_s}
         log.warning("message_failed", extra=self._fields(job, claim) | fields)
         return Outcome.FAILED
 
@@ -412,7 +412,8 @@ class Pipeline:
             self._store.release(claim)
         except (DatabaseAway, Fenced) as error:
             log.info(
-                "release_left_to_lease", extra={"conversation_id": claim.conversation_id, "why": str(error)}
+                "release_left_to_lease",
+                extra={"conversation_id": claim.conversation_id, "reason": str(error)},
             )
 
     # Refusing

@@ -84,7 +84,8 @@ def _record(database: Database, account: Account) -> list[Row]:
         raise
     except RepositoryError as error:
         # It would be refused at every try, and those behind it never be written
-        log.error("account_refused", extra={"cause": account.cause, "reason": error.reason})  # noqa: TRY400
+        told = {"slot": account.slot, "pid": account.pid, "reason": account.cause, "error": error.reason}
+        log.error("account_refused", extra=told | {"conversation_id": account.conversation_id})  # noqa: TRY400
         return []
 
 

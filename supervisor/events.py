@@ -78,7 +78,7 @@ class ChildForked:
 class ForkFailed:
     level: ClassVar[int] = ERROR
     what: str
-    error: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ class AccountWritten:
     level: ClassVar[int] = INFO
     slot: int
     pid: int
-    cause: Cause
+    reason: Cause
     blamed: bool
     conversation_id: str
 
@@ -174,11 +174,13 @@ class AccountDelayed:
 
 
 @dataclass(frozen=True, slots=True)
-class AccountLost:
-    level: ClassVar[int] = ERROR
+class AccountUnwritten:
+    """The supervisor ends before the database took an account: the message is tried again when its lease is over."""
+
+    level: ClassVar[int] = WARNING
     slot: int
     pid: int
-    cause: Cause
+    reason: Cause
     blamed: bool
     conversation_id: str
 
@@ -194,10 +196,13 @@ class MemoryTight:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
+    """Children wait for a server; said when it begins, and again while it lasts."""
+
     level: ClassVar[int] = WARNING
     on: str
     reason: str
     children: int
+    waited_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +291,7 @@ Event = (
     | CrashLoop
     | AccountWritten
     | AccountDelayed
-    | AccountLost
+    | AccountUnwritten
     | MemoryTight
     | Waiting
     | Back

@@ -88,7 +88,7 @@ def _told(error: BaseException) -> dict[str, str]:
     """Tell an error without secrets: its text only when it is one of ours, which are written to hold none."""
     kind = type(error)
     text = str(error)[:LONGEST_TEXT] if kind.__module__.partition(".")[0] in OURS else ""
-    return {"type": kind.__name__, "error": text, "at": logs.places(error.__traceback__)}
+    return {"exception": kind.__name__, "reason": text, "at": logs.places(error.__traceback__)}
 
 
 def die_with(parent: int) -> None:

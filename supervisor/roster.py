@@ -37,6 +37,17 @@ CRASH_LOOP = 3
 UNANSWERED_S = 2.0
 """A wait is told with its reason, or after so long without one: every child waits a moment for its first answer."""
 
+REMINDER_S = 600.0
+"""A wait that lasts is told again this often: whoever reads the end of the log should find it there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Children wait for a server: since when, and when that was told last."""
+
+    since: float
+    told_at: float
+
 
 @dataclass(frozen=True, slots=True)
 class Child:
@@ -126,7 +137,7 @@ class Roster:
     stop: Stop | None = None
     emptied_at: float | None = None
     retry_at: float = 0.0
-    waits: dict[Phase, float] = field(default_factory=dict)
+    waits: dict[Phase, Wait] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.resize(self.target)
@@ -421,7 +432,7 @@ class Roster:
             self.accounts.due_at = min(self.accounts.due_at, now)
 
     def _notice_waits(self, readings: Mapping[int, Reading], now: float) -> list[Event]:
-        """Say once that children wait for a server, and once that none does any more while one of them works."""
+        """Say that children wait for a server, now and then while it lasts, and once that it is over: one works."""
         events: list[Event] = []
         views = [readings[child.page].view for child in self.children() if child.page in readings]
         if not self.waits and not any(view.phase in WAITING for view in views):
@@ -431,15 +442,17 @@ class Roster:
             on = phase.name.removeprefix("WAITING_").lower()
             note = next((view.note for view in waiting if view.note), "")
             begun = min((view.phase_since for view in waiting), default=now)
-            if waiting and phase not in self.waits and (note or now - begun >= UNANSWERED_S):
-                self.waits[phase] = begun
-                events.append(Waiting(on, note or "no answer yet", len(waiting)))
-            elif (
-                not waiting
-                and phase in self.waits
-                and any(_proves(view, phase, self.waits[phase]) for view in views)
+            known = self.waits.get(phase)
+            if waiting and (
+                now - known.told_at >= REMINDER_S if known else note or now - begun >= UNANSWERED_S
             ):
-                events.append(Back(on, round(now - self.waits.pop(phase), 3)))
+                since = known.since if known else begun
+                self.waits[phase] = Wait(since, now)
+                reason = note or "no answer yet"
+                events.append(Waiting(on, reason, len(waiting), round(now - since, 3)))
+            elif known and not waiting and any(_proves(view, phase, known.since) for view in views):
+                del self.waits[phase]
+                events.append(Back(on, round(now - known.since, 3)))
         return events
 
 

@@ -407,7 +407,7 @@ def test_a_crash_loop_backs_off_and_keeps_secrets(start: Start) -> None:
     assert waits[0] >= 1.0
     assert waits[1] >= 2.0
     failed = run.wait_for("process_failed")
-    assert (failed["type"], failed["error"]) == ("RuntimeError", "")
+    assert (failed["exception"], failed["reason"]) == ("RuntimeError", "")
     assert "crashes_when_ready" in failed["at"]
     run.ends_well()
 

@@ -105,7 +105,7 @@ def test_the_main_job_over_tls_waits_for_good_certificates(
     failed = worker.wait_for("message_failed")
     assert failed["code"] == "MEMORY_API_ERROR"
     assert failed["retry_in_s"] is not None
-    assert IN_PYTHON[Kind.UNTRUSTED] in failed["details"]
+    assert IN_PYTHON[Kind.UNTRUSTED] in failed["reason"]
     secured.show(Kind.GOOD)
     desk.query("UPDATE conversation_events SET next_attempt_at = now()")
     desk.publish(early)

@@ -305,7 +305,7 @@ def test_waiting_is_told_once_and_so_is_its_end() -> None:
     roster = ready(book())
     away = replace(view(Phase.WAITING_DATABASE), phase_since=3.0, note="refused")
     assert roster.observe({0: Reading(away), 1: Reading(away)}, 4.0, 300 * MB) == [
-        Waiting("database", "refused", 2)
+        Waiting("database", "refused", 2, 1.0)
     ]
     assert roster.observe({0: Reading(away), 1: Reading(view())}, 5.0, 300 * MB) == []
     tries = Reading(replace(view(Phase.CLAIMING), phase_since=5.5))
@@ -323,7 +323,7 @@ def test_who_waits_for_the_broker_has_been_at_the_database() -> None:
     beyond = Reading(replace(view(Phase.WAITING_BROKER), phase_since=4.5, note="gone"))
     assert roster.observe({0: beyond, 1: beyond}, 6.0, 300 * MB) == [
         Back("database", 3.0),
-        Waiting("broker", "gone", 2),
+        Waiting("broker", "gone", 2, 1.5),
     ]
 
 
@@ -332,7 +332,23 @@ def test_the_moment_before_a_first_answer_is_not_told() -> None:
     roster = book(1)
     trying = replace(view(Phase.WAITING_BROKER), phase_since=3.0)
     assert roster.observe({0: Reading(trying)}, 3.1, 300 * MB) == []
-    assert roster.observe({0: Reading(trying)}, 5.0, 300 * MB) == [Waiting("broker", "no answer yet", 1)]
+    assert roster.observe({0: Reading(trying)}, 5.0, 300 * MB) == [Waiting("broker", "no answer yet", 1, 2.0)]
+
+
+def test_a_long_wait_is_told_again_now_and_then() -> None:
+    """Every ten minutes, with how long it has lasted and what is wrong by now; its end counts all of it."""
+    roster = ready(book())
+    away = replace(view(Phase.WAITING_BROKER), phase_since=100.0, note="refused")
+    seen = {0: Reading(away), 1: Reading(away)}
+    assert roster.observe(seen, 101.0, 300 * MB) == [Waiting("broker", "refused", 2, 1.0)]
+    assert roster.observe(seen, 700.9, 300 * MB) == []
+    later = replace(away, phase_since=690.0, note="no such host")
+    seen = {0: Reading(later), 1: Reading(view())}
+    assert roster.observe(seen, 701.0, 300 * MB) == [Waiting("broker", "no such host", 1, 601.0)]
+    assert roster.observe(seen, 1300.0, 300 * MB) == []
+    assert roster.observe(seen, 1301.0, 300 * MB) == [Waiting("broker", "no such host", 1, 1201.0)]
+    done = Reading(replace(view(), phase_since=1302.0))
+    assert roster.observe({0: done, 1: done}, 1302.0, 300 * MB) == [Back("broker", 1202.0)]
 
 
 def test_dead_children_do_not_mean_that_the_database_is_back() -> None:
