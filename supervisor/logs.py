@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal, TextIO
@@ -18,6 +18,8 @@ CUT = "…"
 SHORT = 32
 """Characters: a value that is no longer is not what makes a line too long."""
 
+_signature: dict[str, Any] = {}
+
 
 def configure(format: Literal["text", "json"], level: str, stream: TextIO | None = None) -> None:  # noqa: A002
     """Send every logger's events to `stream`, standard output by default. level: a name such as "info"."""
@@ -29,6 +31,12 @@ def configure(format: Literal["text", "json"], level: str, stream: TextIO | None
             old.close()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+
+
+def sign(**fields: Any) -> None:
+    """Have every line of this process say whose it is, such as slot and pid; a line's own fields come before these."""
+    _signature.clear()
+    _signature.update(fields)
 
 
 class LineHandler(logging.Handler):
@@ -88,7 +96,10 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """`12:34:56 info event key=value ...`, in local time; values with spaces are quoted, line breaks escaped."""
+    """`12:34:56 info event key=value ...`, in local time; values with spaces are quoted, line breaks escaped.
+
+    What is inside another value has a dotted name: breaker.state=closed.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
@@ -98,11 +109,11 @@ class TextFormatter(logging.Formatter):
             words = [f"{name}={_value(value)}" for name, value in line.items() if name != "event"]
             return " ".join([start, _escape(line["event"]), *words])
 
-        return _fitted({"event": record.getMessage(), **_fields(record)}, spell)
+        return _fitted({"event": record.getMessage(), **_flat(_fields(record))}, spell)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    fields = {
+    fields = _signature | {
         f"{name}_" if name in OURS else name: value
         for name, value in vars(record).items()
         if name not in STANDARD
@@ -112,6 +123,13 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
         fields["exception"] = record.exc_info[0].__name__
         fields["at"] = places(record.exc_info[2])
     return fields
+
+
+def _flat(fields: Mapping[str, Any], within: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in fields.items():
+        flat |= _flat(value, f"{within}{name}.") if isinstance(value, Mapping) else {within + name: value}
+    return flat
 
 
 def _encoded(line: str) -> bytes:

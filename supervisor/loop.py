@@ -481,6 +481,7 @@ class Loop:
             }
         )
         process.settle_in(f"child {seat.slot}", expendable=True)
+        logs.sign(slot=seat.slot, pid=os.getpid())
         process.unblock()
         code = self.programs.child(seat)
         seat.stopping()
@@ -490,6 +491,7 @@ class Loop:
         self._let_go()
         process.heed({})
         process.settle_in(kind.value, expendable=False)
+        logs.sign(pid=os.getpid(), what=kind.value)
         process.unblock()
         work()
         return EXIT_DONE

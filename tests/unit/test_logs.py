@@ -57,6 +57,42 @@ def test_text_is_for_people_and_still_one_line(output: tuple[Any, Read]) -> None
     )
 
 
+def test_text_names_what_is_inside_another_value(output: tuple[Any, Read]) -> None:
+    """With dots, as supervisor_status has its breaker; JSON keeps the object."""
+    stream, read = output
+    extra = {"ready": True, "breaker": {"state": "open", "told": {"a": None}}, "empty": {}, "pid": 7}
+    logs.configure("text", "info", stream)
+    logging.getLogger("friendship.x").info("supervisor_status", extra=extra)
+    assert (
+        read()
+        .split(" ", 2)[2]
+        .strip()
+        .endswith("supervisor_status ready=True breaker.state=open breaker.told.a=- pid=7")
+    )
+    logs.configure("json", "info", stream)
+    logging.getLogger("friendship.x").info("supervisor_status", extra=extra)
+    assert json.loads(read())["breaker"] == extra["breaker"]
+
+
+def test_a_process_signs_its_lines(output: tuple[Any, Read]) -> None:
+    """So that each says which child it is of, whatever code wrote it; what a line says itself stands."""
+    stream, read = output
+    logs.configure("json", "info", stream)
+    log = logging.getLogger("friendship.x")
+    try:
+        logs.sign(slot=3, pid=77)
+        log.info("message_failed", extra={"conversation_id": "c"})
+        log.info("account_refused", extra={"pid": 5})
+    finally:
+        logs.sign()
+    log.info("child_ready", extra={"slot": 1})
+    failed, refused, ready = (json.loads(line) for line in read().splitlines())
+    assert list(failed)[2:] == ["event", "slot", "pid", "conversation_id"]
+    assert (failed["slot"], failed["pid"]) == (3, 77)
+    assert (refused["slot"], refused["pid"]) == (3, 5)
+    assert "pid" not in ready
+
+
 @pytest.mark.parametrize("log_format", ["json", "text"])
 def test_what_a_terminal_or_a_reader_of_lines_might_obey_is_spelled_out(
     output: tuple[Any, Read], log_format: Literal["json", "text"]
