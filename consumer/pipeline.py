@@ -403,6 +403,7 @@ class Pipeline:
         retry_in_s = None if delay_s is None else round(delay_s)
         fields = {"code": failure.code.value, "reason": failure.details, "retry_in_s": retry_in_s}
         log.warning("message_failed", extra=self._fields(job, claim) | fields)
+        self._runtime.failing(failure.code.value)
         return Outcome.FAILED
 
     def _release(self, claim: Claimed) -> None:
@@ -412,8 +413,7 @@ class Pipeline:
             self._store.release(claim)
         except (DatabaseAway, Fenced) as error:
             log.info(
-                "release_left_to_lease",
-                extra={"conversation_id": claim.conversation_id, "reason": str(error)},
+                "release_left_to_lease", extra={"conversation_id": claim.conversation_id, "reason": str(error)}
             )
 
     # Refusing
@@ -450,6 +450,7 @@ class Pipeline:
             log.warning("dead_queue_unavailable", extra={"reason": away.reason})
         fields = {"code": code, "reason": reason, "body_bytes": delivery.size}
         log.warning("message_dead_lettered", extra=fields | {"conversation_id": conversation_id})
+        self._runtime.failing(code)
         return Outcome.DEAD_LETTERED
 
     def _bill(self, job: Job) -> Bill:

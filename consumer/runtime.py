@@ -84,6 +84,10 @@ class Runtime(Protocol):
         """Acknowledge a delivery whose outcome is committed."""
         ...
 
+    def failing(self, code: str) -> None:
+        """Say which error code the delivery in hand ends with; it is settled next."""
+        ...
+
     def settled(self, outcome: str) -> None:
         """Be done with the delivery: it counts under `outcome`. Nothing is in hand any more."""
         ...

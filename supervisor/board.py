@@ -16,14 +16,14 @@ Behind the tally stand the gates, one byte to a slot: the only thing here that t
 import mmap
 import struct
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from supervisor.breaker import NO_CALLS, Calls
+from supervisor.counters import Layout, Totals
 from supervisor.lifecycle import Phase
 from supervisor.reading import SlotView
 
-PAGE_BYTES = 4096
+PAGE_BYTES = 8192
 SPARE_SLOTS = 32
 """Slots beyond the children at start, for those that TTIN adds: the mapping cannot grow after the first fork."""
 
@@ -60,21 +60,21 @@ class Record:
 class Board:
     """The pages of all slots. Make it in the parent before the first fork.
 
-    capacity: slots. outcomes: names of the counters, at most MOST_COUNTERS; raises ValueError beyond.
+    capacity: slots. layout: of the counters, at most MOST_COUNTERS of them; raises ValueError beyond.
     """
 
-    def __init__(self, capacity: int, outcomes: Sequence[str]) -> None:
-        if len(outcomes) > MOST_COUNTERS:
-            raise ValueError(f"{len(outcomes)} outcomes, at most {MOST_COUNTERS}")
+    def __init__(self, capacity: int, layout: Layout) -> None:
+        if layout.width > MOST_COUNTERS:
+            raise ValueError(f"{layout.width} counters, at most {MOST_COUNTERS}")
         self.capacity = capacity
-        self.outcomes = tuple(outcomes)
-        self._counters = struct.Struct(f"<{len(outcomes)}Q")
+        self.layout = layout
+        self._counters = struct.Struct(f"<{layout.width}Q")
         self._tally_bytes = -(-2 * capacity // PAGE_BYTES) * PAGE_BYTES
         self._pages = mmap.mmap(-1, self._tally_bytes + capacity * PAGE_BYTES)
         self._tally = bytes(capacity)
         self._read: dict[int, tuple[int, Record]] = {}
         self._lost: set[int] = set()
-        blank = Record(SlotView(0, Phase.STOPPING, 0.0, 0.0), (0,) * len(outcomes))
+        blank = Record(SlotView(0, Phase.STOPPING, 0.0, 0.0), (0,) * layout.width)
         for slot in range(capacity):
             self.write(slot, blank)
 
@@ -136,10 +136,9 @@ class Board:
         self._lost.add(slot)
         return known[1]
 
-    def totals(self) -> dict[str, int]:
-        """Return each outcome's count over all slots, since the start."""
-        records = [self.record(slot) for slot in range(self.capacity)]
-        return {name: sum(r.counters[i] for r in records) for i, name in enumerate(self.outcomes)}
+    def totals(self) -> Totals:
+        """Return the counts over all slots, since the start."""
+        return self.layout.totals([self.record(slot).counters for slot in range(self.capacity)])
 
     def admit(self, gates: bytes) -> None:
         """Set every slot's gate."""
@@ -158,9 +157,9 @@ class Board:
 
 
 def _pack(view: SlotView, sequence: int) -> bytes:
-    conversation = _text(view.conversation_id or "", CONVERSATION_ID_BYTES)
-    claimed_by = _text(view.claimed_by or "", CLAIMED_BY_BYTES)
-    note = _text(view.note, NOTE_BYTES)
+    conversation = cut(view.conversation_id or "", CONVERSATION_ID_BYTES)
+    claimed_by = cut(view.claimed_by or "", CLAIMED_BY_BYTES)
+    note = cut(view.note, NOTE_BYTES)
     flags = (
         (IN_HAND if view.message_since is not None else 0)
         | (NAMED if view.conversation_id is not None else 0)
@@ -238,7 +237,7 @@ def _unpack(body: bytes) -> SlotView:
     )
 
 
-def _text(text: str, most: int) -> bytes:
-    """Encode, cut between characters to at most so many bytes."""
+def cut(text: str, most: int) -> bytes:
+    """Encode a text in at most so many bytes, cut between two characters."""
     raw = text.encode("utf-8", "replace")
     return raw if len(raw) <= most else raw[:most].decode("utf-8", "ignore").encode()

@@ -1,17 +1,19 @@
-"""Short jobs in a forked process of their own: what touches the database, so that the parent never does."""
+"""Jobs in a forked process of their own: what touches a database or a socket, so that the parent never does."""
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
 
 class Kind(Enum):
-    """JANITOR writes accounts of the dead; RETRY makes one retry pass."""
+    """JANITOR writes accounts of the dead; RETRY makes one retry pass; STATUS answers HTTP for as long as it lives."""
 
     JANITOR = "janitor"
     RETRY = "retry"
+    STATUS = "status"
 
 
-LIMITS_S = {Kind.JANITOR: 3.0, Kind.RETRY: 120.0}
+LIMITS_S = {Kind.JANITOR: 3.0, Kind.RETRY: 120.0, Kind.STATUS: math.inf}
 """An errand older than this is killed; what it did not finish is done by the next."""
 
 

@@ -238,6 +238,15 @@ class BreakerClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class StatusEnded:
+    """The status process is gone; no child notices."""
+
+    level: ClassVar[int] = WARNING
+    pid: int
+    retry_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Resized:
     level: ClassVar[int] = INFO
     children: int
@@ -298,6 +307,7 @@ Event = (
     | BreakerOpened
     | BreakerHalfOpen
     | BreakerClosed
+    | StatusEnded
     | Resized
     | ResizeRefused
     | Reloading
@@ -305,3 +315,6 @@ Event = (
     | GivingUp
     | Stopped
 )
+
+ROUTINE = (ChildForked, ChildReady, ChildDraining, AccountWritten)
+"""What happens with every child, or is told by another event as well: not kept for the status page."""

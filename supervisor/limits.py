@@ -8,6 +8,20 @@ MB = 2**20
 
 
 @dataclass(frozen=True, slots=True)
+class Listen:
+    """An address to answer HTTP on. allowed_hosts: names that a request may ask for, in lower case, beside those that
+    always may.
+    """
+
+    host: str
+    port: int
+    allowed_hosts: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
 class SupervisorSettings:
     """The limits of one run.
 
@@ -25,6 +39,7 @@ class SupervisorSettings:
     room_for_successor: one more idle child fits beside all others: a successor may start before its predecessor ends.
     container_limit_bytes: the memory limit around us; 0 is none known.
     breaker: when children stop taking messages because their calls fail; None is never.
+    listen: where the status process answers; None is nowhere.
     """
 
     children: int
@@ -41,3 +56,4 @@ class SupervisorSettings:
     room_for_successor: bool = True
     container_limit_bytes: int = 0
     breaker: Rules | None = None
+    listen: Listen | None = None

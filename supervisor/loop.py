@@ -26,6 +26,7 @@ from supervisor import (
     budget,
     container,
     events,
+    health,
     logs,
     memory,
     policy,
@@ -36,16 +37,22 @@ from supervisor import (
 from supervisor.blame import Verdict
 from supervisor.board import SPARE_SLOTS, Board
 from supervisor.breaker import Breaker, Resting, Scene
+from supervisor.bulletin import Bulletin
+from supervisor.chronicle import Chronicle
+from supervisor.counters import Layout
 from supervisor.errands import Errand, Kind
-from supervisor.events import VOLUNTARY, Event
+from supervisor.events import ROUTINE, VOLUNTARY, Event
+from supervisor.herald import Herald
 from supervisor.lifecycle import EXIT_DONE, Phase, State
 from supervisor.limits import MB, SupervisorSettings
 from supervisor.lookout import Lookout
 from supervisor.memory import OomKills
+from supervisor.notify import Notifier
 from supervisor.programs import Programs
 from supervisor.roster import Child, Roster, account
 from supervisor.seat import Seat
 from supervisor.signals import Signals
+from supervisor.snapshot import Own
 from supervisor.watched import Watched
 
 log = logging.getLogger("friendship.supervisor")
@@ -54,28 +61,47 @@ WHOLE_EVERY_S = 1.0
 """How often the container's memory is read, where it has a limit."""
 
 
-def run(settings: SupervisorSettings, programs: Programs, *, outcomes: Sequence[str]) -> int:
+def run(
+    settings: SupervisorSettings, programs: Programs, *, outcomes: Sequence[str], codes: Sequence[str] = ()
+) -> int:
     """Keep the children running, in the foreground, until told to stop; return the exit code (0, 1 or 2).
 
-    outcomes: the names under which children count what they settle. Call from the main thread of a process without
-    others: children die with the thread that forked them.
+    outcomes, codes: the names under which children count what they settle, and with which errors. Call from the main
+    thread of a process without others: children die with the thread that forked them.
     """
-    with Signals() as signals, contextlib.closing(Board(settings.children + SPARE_SLOTS, outcomes)) as board:
+    layout = Layout(outcomes, codes)
+    with Signals() as signals, contextlib.closing(Pages(settings.children + SPARE_SLOTS, layout)) as pages:
         memory.prepare()
-        with process.first_in_line() as first, Loop(settings, programs, signals, board) as loop:
+        with process.first_in_line() as first, Loop(settings, programs, signals, pages) as loop:
             return loop.run(first_in_line=first)
+
+
+class Pages:
+    """What is shared between the supervisor and all that it forks. Make it before the first fork."""
+
+    def __init__(self, capacity: int, layout: Layout) -> None:
+        self.board = Board(capacity, layout)
+        self.chronicle = Chronicle(capacity)
+        self.bulletin = Bulletin(time.monotonic())
+
+    def close(self) -> None:
+        """Give them back."""
+        self.board.close()
+        self.chronicle.close()
+        self.bulletin.close()
 
 
 class Loop:
     """The shell around the decisions: descriptors, signals, forks."""
 
     def __init__(
-        self, settings: SupervisorSettings, programs: Programs, signals: Signals, board: Board
+        self, settings: SupervisorSettings, programs: Programs, signals: Signals, pages: Pages
     ) -> None:
         self.settings = settings
         self.programs = programs
         self.signals = signals
-        self.board = board
+        self.pages = pages
+        self.board = board = pages.board
         self.now = time.monotonic()
         self.roster = Roster(settings.children, self.now)
         self.roster.retry_at = self.now + settings.retry_every_s
@@ -89,7 +115,10 @@ class Loop:
         self.container = container.find()
         self.whole_bytes: int | None = None
         self.whole_due_at = self.now
-        self.host = socket.gethostname()
+        self.own = Own(os.getpid(), socket.gethostname())
+        self.herald = Herald(
+            pages.bulletin, Notifier(os.environ), posts=settings.listen is not None, now=self.now
+        )
         self.rng = random.Random()  # noqa: S311 - spreads restarts, keeps no secret
         self.exit_code: int | None = None
 
@@ -146,9 +175,11 @@ class Loop:
         )
         for action in actions:
             self._act(action)
+        well = health.is_well(self.roster.children(), self.lookout.readings, self.now)
+        speak_at = self.herald.speak(self.now, self.status, well=well)
         if actions:
             return self.now
-        return min(self.sample_at, policy.next_due(self.roster, self.now, self.settings))
+        return min(self.sample_at, speak_at, policy.next_due(self.roster, self.now, self.settings))
 
     # --- gather
 
@@ -198,9 +229,10 @@ class Loop:
             self.lookout.readings,
             self.now,
             self.settings,
-            pid=os.getpid(),
-            outcomes=self.board.totals(),
+            own=self.own,
+            totals=self.board.totals(),
             breaker=self.breaker,
+            calls=self.lookout.calls,
         )
 
     def _reap(self) -> None:
@@ -260,7 +292,7 @@ class Loop:
                 reading,
                 now=self.now,
                 died_at=datetime.now(UTC),
-                host=self.host,
+                host=self.own.host,
                 jitter=self.rng.random(),
             )
         )
@@ -271,6 +303,11 @@ class Loop:
         match errand.kind:
             case Kind.RETRY:
                 self.roster.retry_at = self.now + self.settings.retry_every_s
+                self.roster.retried_at = self.now if succeeded else self.roster.retried_at
+            case Kind.STATUS:
+                pause = self.roster.status_ended(errand.started_at, self.now, self.rng.random())
+                if self.roster.stop is None:
+                    self._tell(events.StatusEnded(errand.pid, round(pause, 3)))
             case Kind.JANITOR if succeeded:
                 for death in self.roster.accounts.written():
                     self._tell(
@@ -365,7 +402,7 @@ class Loop:
                 verdict = child.ending or policy.STUCK
                 reading = self.lookout.at_last(page)
                 at = datetime.now(UTC)
-                death = account(child, reading, verdict, died_at=at, host=self.host)
+                death = account(child, reading, verdict, died_at=at, host=self.own.host)
                 self.roster.settling(page, death, self.now)
             case policy.Kill(page, verdict):
                 child = self._signal(page, signal.SIGKILL)
@@ -412,6 +449,7 @@ class Loop:
             stop_bytes = budget.stop_bytes(self.settings)
             seat = Seat(
                 self.board,
+                self.pages.chronicle,
                 page,
                 slot=slot,
                 seated=seated,
@@ -432,21 +470,30 @@ class Loop:
                 work: Callable[[], None] = partial(self.programs.settle, self.roster.accounts.hand_out())
             case Kind.RETRY:
                 work = self.programs.retry
+            case Kind.STATUS:
+                work = self._answer
             case _:
                 assert_never(kind)
         watched = self._fork(kind.value, partial(self._be_errand, kind, work), weigh=False)
         if watched is not None:
             self.roster.errands[watched.pid] = Errand(kind, watched.pid, self.now)
-        elif kind is Kind.JANITOR:
-            self._account_failed()
         else:
-            self.roster.retry_at = self.now + self.settings.retry_every_s
+            self._not_sent(kind)
+
+    def _not_sent(self, kind: Kind) -> None:
+        match kind:
+            case Kind.JANITOR:
+                self._account_failed()
+            case Kind.RETRY:
+                self.roster.retry_at = self.now + self.settings.retry_every_s
+            case Kind.STATUS:
+                self.roster.status_ended(self.now, self.now, self.rng.random())
+            case _:
+                assert_never(kind)
 
     def _leave(self, code: int) -> None:
         for lost in self.roster.accounts.waiting:
-            self._tell(
-                events.AccountUnwritten(lost.slot, lost.pid, lost.cause, lost.blamed, lost.conversation_id)
-            )
+            self._tell(events.AccountUnwritten(lost.slot, lost.pid, lost.cause, lost.blamed, lost.conversation_id))
         self.exit_code = code
 
     def _fork(self, what: str, body: Callable[[], int], *, weigh: bool) -> Watched | None:
@@ -490,11 +537,20 @@ class Loop:
     def _be_errand(self, kind: Kind, work: Callable[[], None]) -> int:
         self._let_go()
         process.heed({})
-        process.settle_in(kind.value, expendable=False)
+        # The page is the first thing to go without: before children, and long before those that keep accounts
+        process.settle_in(kind.value, expendable=kind is Kind.STATUS)
         logs.sign(pid=os.getpid(), what=kind.value)
         process.unblock()
         work()
         return EXIT_DONE
+
+    def _answer(self) -> None:
+        """Be the status process, which alone needs what it imports."""
+        from supervisor.status.server import serve  # noqa: PLC0415
+
+        listen = self.settings.listen
+        assert listen is not None
+        serve(self.pages.board, self.pages.chronicle, self.pages.bulletin, listen, self.programs.depth)
 
     def _let_go(self) -> None:
         """Close what is the parent's. Its objects stay referenced from frames below: nothing closes twice."""
@@ -514,4 +570,8 @@ class Loop:
 
     def _tell(self, *told: Event) -> None:
         for event in told:
-            log.log(event.level, logs.name(event), extra=asdict(event))
+            name, fields = logs.name(event), asdict(event)
+            log.log(event.level, name, extra=fields)
+            if not isinstance(event, ROUTINE):
+                level = logging.getLevelName(event.level).lower()
+                self.herald.note({"ts": round(time.time(), 3), "level": level, "event": name, **fields})

@@ -29,6 +29,11 @@ class Notifier:
         self._watchdog_every_s = _every_s(environ, os.getpid()) if self._address else None
 
     @property
+    def is_heard(self) -> bool:
+        """Say whether there is a manager at all."""
+        return self._address is not None
+
+    @property
     def watchdog_every_s(self) -> float | None:
         """How often `watchdog` has to be called: half of what the manager allows. None: nobody waits for it."""
         return self._watchdog_every_s

@@ -28,7 +28,8 @@ Then, over all children:
     replaced for its size: with a budget set too low that would be a storm of restarts.
     When the container's memory is tight, the largest idle child goes first, and before its successor comes.
 12. Not while stopping: fill one empty slot whose backoff is over. One a turn, so that readings stay dense meanwhile.
-13. Accounts that are due get a janitor, the retry pass its process, an errand past its time a kill.
+13. Accounts that are due get a janitor, the retry pass and the status page their processes, an errand past its time a
+    kill.
 14. Give up when no slot can boot, or the schema stays too old. Exit when stopping, with no child left, and every
     account written or LAST_JANITOR_S gone.
 """
@@ -382,6 +383,13 @@ def _errands(roster: Roster, now: float, settings: SupervisorSettings) -> Iterat
         and roster.errand(Kind.RETRY) is None
     ):
         yield Send(Kind.RETRY)
+    if (
+        settings.listen is not None
+        and roster.stop is None
+        and now >= roster.status_at
+        and roster.errand(Kind.STATUS) is None
+    ):
+        yield Send(Kind.STATUS)
     for errand in roster.errands.values():
         if now >= errand.ends_by() and not errand.recalled:
             yield Recall(errand.pid)
@@ -404,7 +412,8 @@ def _ending(
     if any(view.past_boot for view in views):
         return
     # The wait as the roster noticed it: each try of a child passes through other waits
-    since = roster.waits.get(Phase.WAITING_SCHEMA, now)
+    wait = roster.waits.get(Phase.WAITING_SCHEMA)
+    since = now if wait is None else wait.since
     waiting = any(view.phase is Phase.WAITING_SCHEMA for view in views)
     if waiting and now - since >= settings.schema_wait_s:
         yield GiveUp(
@@ -437,4 +446,6 @@ def _dues(roster: Roster, now: float, settings: SupervisorSettings) -> Iterator[
         yield from (slot.refill_at for slot in roster.wanted() if slot.child is None)
         if settings.retry_every_s > 0 and roster.errand(Kind.RETRY) is None:
             yield roster.retry_at
+        if settings.listen is not None and roster.errand(Kind.STATUS) is None:
+            yield roster.status_at
     yield now + LONGEST_PAUSE_S

@@ -1,6 +1,7 @@
 """What the supervisor runs, each in a freshly forked process; the parent calls none of it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from supervisor.events import Death
@@ -28,6 +29,7 @@ class ChildRuntime(Protocol):
     def called(self, end: Literal["answered", "failed", "barred"]) -> None: ...
     def writing(self) -> None: ...
     def acking(self) -> None: ...
+    def failing(self, code: str) -> None: ...
     def settled(self, outcome: str) -> None: ...
     def returned(self) -> None: ...
     def no_room(self) -> None: ...
@@ -38,8 +40,19 @@ class ChildRuntime(Protocol):
     def peak_rss_bytes(self) -> int: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What the broker says of the queue. None: not known; error says why. consumers: of all hosts."""
+
+    queue: str
+    ready: int | None = None
+    dead: int | None = None
+    consumers: int | None = None
+    error: str | None = None
+
+
 class Programs(Protocol):
-    """The three things that are worth a process."""
+    """The things that are worth a process, and what one of them asks the broker."""
 
     def child(self, runtime: ChildRuntime) -> int:
         """Live one child's life; return its exit code (lifecycle.EXIT_*)."""
@@ -51,4 +64,8 @@ class Programs(Protocol):
 
     def retry(self) -> None:
         """Make one retry pass."""
+        ...
+
+    def depth(self) -> Callable[[], Depth]:
+        """Make a gauge of the queue: called every few seconds, from one thread. It raises nothing."""
         ...

@@ -34,6 +34,9 @@ from supervisor.restart import Life, backoff_s, failures_after, pause_after
 CRASH_LOOP = 3
 """Failures in a row from which a slot is said to loop, and a set of such slots to be unable to boot."""
 
+STATUS_PROVEN_S = 60.0
+"""A status process that lived so long is replaced as if it were the first."""
+
 UNANSWERED_S = 2.0
 """A wait is told with its reason, or after so long without one: every child waits a moment for its first answer."""
 
@@ -79,6 +82,17 @@ class Child:
 
 
 @dataclass(frozen=True, slots=True)
+class Ended:
+    """The last child of a slot that was replaced. at: wall clock, UTC; conversation_id: what it had in hand."""
+
+    reason: Cause
+    at: datetime
+    pid: int
+    conversation_id: str | None
+    rss_mb: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Slot:
     """A numbered place. failures: deaths in a row that raise its backoff; boot_failures: those before ready."""
 
@@ -89,6 +103,7 @@ class Slot:
     boot_failures: int = 0
     refill_at: float = 0.0
     restarts: int = 0
+    last_end: Ended | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +136,9 @@ class Roster:
     succeed_at: when the next may be tried.
     leaving: the predecessor, from its drain to its end; the slot is its heir's by then, who may not take messages yet.
     The next one's heir may come meanwhile, but nobody else is drained.
+
+    status_at: when the status process may be started again, and status_failures: how often in a row it ended early.
+    retried_at: when the last retry pass that succeeded ended. boot_failures: of all slots, since the start.
     """
 
     target: int
@@ -137,6 +155,10 @@ class Roster:
     stop: Stop | None = None
     emptied_at: float | None = None
     retry_at: float = 0.0
+    retried_at: float | None = None
+    status_at: float = 0.0
+    status_failures: int = 0
+    boot_failures: int = 0
     waits: dict[Phase, Wait] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -344,18 +366,22 @@ class Roster:
         booted = life.ready_s is not None or life.by_outage
         boot_failures = slot.boot_failures + 1 if unborn else 0 if booted else slot.boot_failures
         restarted = self.stop is None and number < self.target and verdict.cause in RESTARTS
+        exited = _exited(child, end, verdict, reading, now)
+        last_end = Ended(verdict.cause, died_at, child.pid, exited.conversation_id, exited.rss_mb)
         self.slots[number] = replace(
             slot,
             failures=failures,
             boot_failures=boot_failures,
             refill_at=now + pause,
             restarts=slot.restarts + restarted,
+            last_end=last_end if restarted else slot.last_end,
         )
+        self.boot_failures += unborn
         if restarted:
             self.restarts[verdict.cause] += 1
         self._vacate(child)
         self._note_emptiness(now)
-        events: list[Event] = [_exited(child, end, verdict, reading, now)]
+        events: list[Event] = [exited]
         if child.ready_at is None and ready_at is not None:
             # It became ready and died between two looks.
             events.insert(0, _ready(child, ready_at))
@@ -364,6 +390,12 @@ class Roster:
         elif pause and failures >= CRASH_LOOP:
             events.append(CrashLoop(number, failures, round(pause, 3)))
         return events
+
+    def status_ended(self, started_at: float, now: float, jitter: float) -> float:
+        """Let the next status process wait; return for how many seconds. After a long life it counts as the first."""
+        self.status_failures = 1 if now - started_at >= STATUS_PROVEN_S else self.status_failures + 1
+        self.status_at = now + backoff_s(self.status_failures, jitter)
+        return self.status_at - now
 
     # --- the pen
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from supervisor import memory, wall
 from supervisor.board import Board, Record
 from supervisor.breaker import OPEN_GATE, SHUT_GATE, Answer
+from supervisor.chronicle import Chronicle, Mishap
 from supervisor.lifecycle import UNCOUNTED, Phase
 from supervisor.limits import MB
 from supervisor.reading import SlotView
@@ -35,6 +36,7 @@ class Seat:
     def __init__(  # noqa: PLR0913 - what a fork is told
         self,
         board: Board,
+        chronicle: Chronicle,
         page: int,
         *,
         slot: int,
@@ -44,6 +46,7 @@ class Seat:
         when_fresh: Callable[[int], None],
     ) -> None:
         self._board = board
+        self._chronicle = chronicle
         self._page = page
         self._slot = slot
         self._seated = seated
@@ -136,6 +139,7 @@ class Seat:
 
     def called(self, end: Literal["answered", "failed", "barred"]) -> None:
         self._calls = self._calls.and_one(Answer(end))
+        self._board.layout.call(self._counters, self._view.phase_age_s(time.monotonic()))
         self._enter(Phase.CALLING)
 
     def writing(self) -> None:
@@ -145,9 +149,15 @@ class Seat:
         self._enter(Phase.ACKING)
 
     def settled(self, outcome: str) -> None:
-        self._counters[self._board.outcomes.index(outcome)] += 1
+        self._board.layout.settle(self._counters, outcome, self._view.age_s(time.monotonic()))
         self._enter(Phase.IDLE, **_EMPTY_HANDED, messages=self._view.messages + 1)
         self._rest()
+
+    def failing(self, code: str) -> None:
+        self._board.layout.fail(self._counters, code)
+        view = self._view
+        ms = round(view.age_s(time.monotonic()) * 1000)
+        self._chronicle.add(self._page, Mishap(time.time(), self._slot, view.conversation_id or "", code, ms))
 
     def no_room(self) -> None:
         self._enter(Phase.NO_ROOM, **_EMPTY_HANDED)

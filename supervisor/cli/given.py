@@ -14,16 +14,11 @@ from supervisor.logs import configure
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Their parts come with later versions; accepted, so that a deployment need not know which version it starts.
-_LATER = ("--listen",)
-
 
 def options(*sections: str) -> Callable[[F], F]:
     """Decorate a command with the settings of these sections; of all when none is named."""
 
     def decorate(command: F) -> F:
-        for flag in reversed(_LATER if not sections else ()):
-            command = click.option(flag, hidden=True, expose_value=False)(command)
         for option in reversed(OPTIONS):
             if option.flag and (not sections or option.section in sections):
                 command = _click_option(option)(command)

@@ -34,6 +34,7 @@ CHILDREN = "Children"
 MESSAGES = "Messages"
 TIMES = "Time limits (seconds)"
 RETRIES = "Retries"
+STATUS = "Status"
 LOGS = "Logs"
 SCORE = "Score"
 
@@ -121,6 +122,15 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "retry_max_hours", None, "RETRY_MAX_HOURS", "48", "HOURS",
         RETRIES, "Longest wait.",
+    ),
+    Option(
+        "listen", "--listen", "FRIENDSHIP_LISTEN", "127.0.0.1:9464", "HOST:PORT",
+        STATUS, "Status page, /status, /metrics, /healthz and /readyz; empty: none. A taken port is tried again.",
+        may_be_empty=True,
+    ),
+    Option(
+        "allowed_hosts", None, "FRIENDSHIP_ALLOWED_HOSTS", "", "LIST",
+        STATUS, "Comma list of host names that requests may ask for, beside localhost and IP addresses.",
     ),
     Option(
         "log_format", "--log-format", "FRIENDSHIP_LOG_FORMAT", "", "text|json",

@@ -3,7 +3,7 @@
 import logging
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import click
@@ -12,6 +12,9 @@ from setproctitle import setproctitle
 from consumer import memory_api
 from consumer.allowance import built_in_cap
 from consumer.child import Child
+from consumer.depth import Gauge
+from consumer.disposition import ErrorCode
+from consumer.errors import BrokerAway
 from consumer.outcome import Outcome
 from consumer.rehearsal.play import rehearse
 from consumer.retries import Counts, pass_alone
@@ -27,6 +30,7 @@ from supervisor.cli.settings import Settings
 from supervisor.errors import InvalidSettings
 from supervisor.events import Death
 from supervisor.limits import SupervisorSettings
+from supervisor.programs import Depth as QueueDepth
 
 log = logging.getLogger("friendship.cli")
 
@@ -78,6 +82,19 @@ class Programs:
         finally:
             database.close()
 
+    def depth(self) -> Callable[[], QueueDepth]:
+        """Make a gauge of the queue."""
+        gauge, queue = Gauge(self.settings.broker), self.settings.broker.queue
+
+        def read() -> QueueDepth:
+            try:
+                depth = gauge.read()
+            except BrokerAway as away:
+                return QueueDepth(queue, error=away.reason)
+            return QueueDepth(queue, depth.ready, depth.dead, depth.consumers)
+
+        return read
+
     def _database(self, what: str) -> Database:
         return Database(
             self.settings.database_url,
@@ -105,7 +122,7 @@ def run(context: click.Context) -> None:
     memory.tune()
     # What running the code writes once is written here, in pages that the children share
     rehearse(process.fork, programs.ssl_context)
-    sys.exit(loop.run(limits, programs, outcomes=outcomes))
+    sys.exit(loop.run(limits, programs, outcomes=outcomes, codes=[code.value for code in ErrorCode]))
 
 
 def _memory(given: Settings) -> SupervisorSettings:

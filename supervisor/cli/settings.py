@@ -27,7 +27,7 @@ from supervisor.breaker import Rules
 from supervisor.cli.options import BY_NAME
 from supervisor.cli.redaction import redacted
 from supervisor.errors import InvalidSettings
-from supervisor.limits import SupervisorSettings
+from supervisor.limits import Listen, SupervisorSettings
 
 T = TypeVar("T")
 
@@ -186,7 +186,14 @@ def _supervisor(reader: "_Reader", consumer: ConsumerSettings) -> SupervisorSett
         retry_every_s=reader.read("retry_every_s", _not_negative, 300.0),
         schema_wait_s=SCHEMA_WAIT_S,
         breaker=Rules() if consumer.breaker else None,
+        listen=_listening(reader),
     )
+
+
+def _listening(reader: "_Reader") -> Listen | None:
+    hosts = reader.read("allowed_hosts", _set, frozenset[str]())
+    listen = reader.read("listen", _address, None)
+    return listen and replace(listen, allowed_hosts=frozenset(host.lower() for host in hosts))
 
 
 def _lease(reader: "_Reader", consumer: ConsumerSettings, limits: SupervisorSettings) -> ConsumerSettings:
@@ -327,6 +334,20 @@ def _log_level(text: str) -> str:
     if level not in {"debug", "info", "warning", "error"}:
         raise ValueError("must be debug, info, warning or error")
     return level
+
+
+def _address(text: str) -> Listen | None:
+    """HOST:PORT, an IPv6 address in brackets; empty is none."""
+    if not text:
+        return None
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""
+    if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:9464 or [::1]:9464, or empty")
+    return Listen(host, int(port))
 
 
 def _queue(text: str) -> str:

@@ -14,10 +14,12 @@ from pathlib import Path
 
 from supervisor import logs, loop, policy, signals
 from supervisor.events import Death
-from supervisor.limits import MB, SupervisorSettings
-from supervisor.programs import ChildRuntime
+from supervisor.limits import MB, Listen, SupervisorSettings
+from supervisor.programs import ChildRuntime, Depth
+from supervisor.status import desk, guests
 
 STEP = 16 * MB
+TROUBLE = "MEMORY_API_TIMEOUT"
 
 
 class Fakes:
@@ -73,6 +75,16 @@ class Fakes:
         runtime.settled("processed")
         self._until_stop(runtime)
         return len(kept[:0])
+
+    def failing(self, runtime: ChildRuntime) -> int:
+        """Fail one message after a call, then wait."""
+        runtime.ready()
+        self._claim(runtime)
+        runtime.calling()
+        runtime.called("failed")
+        runtime.failing(TROUBLE)
+        runtime.settled("failed")
+        return self._until_stop(runtime)
 
     def breathing(self, runtime: ChildRuntime) -> int:
         """Weigh much with a message in hand and little without; slot 0 stays near the hard budget instead."""
@@ -199,6 +211,9 @@ class Fakes:
             time.sleep(0.01)
         return 0
 
+    def depth(self) -> Callable[[], Depth]:
+        return lambda: Depth("queue", ready=3, dead=1, consumers=2)
+
     def _until_stop(self, runtime: ChildRuntime) -> int:
         while not runtime.stop_requested():
             time.sleep(0.01)
@@ -236,6 +251,8 @@ def main() -> int:
     signals.hold()
     scenario, directory = sys.argv[1:]
     policy.SILENT_S = float(os.environ.get("SILENT_S", policy.SILENT_S))
+    guests.PATIENCE_S = float(os.environ.get("PATIENCE_S", guests.PATIENCE_S))
+    desk.ALIVE_S = float(os.environ.get("ALIVE_S", desk.ALIVE_S))
     start = Path(directory) / "slow-start"
     while start.exists():
         time.sleep(0.01)
@@ -250,9 +267,14 @@ def main() -> int:
         "max_messages": 0,
         "retry_every_s": 0.0,
     }
-    settings = SupervisorSettings(**(limits | json.loads(os.environ.get("LIMITS", "{}"))))
+    given = limits | json.loads(os.environ.get("LIMITS", "{}"))
+    if "listen" in given:
+        given["listen"] = Listen(*given["listen"])
+    settings = SupervisorSettings(**given)
     logs.configure("json", "info")
-    return loop.run(settings, Fakes(scenario, Path(directory)), outcomes=["processed", "failed"])
+    return loop.run(
+        settings, Fakes(scenario, Path(directory)), outcomes=["processed", "failed"], codes=[TROUBLE]
+    )
 
 
 if __name__ == "__main__":

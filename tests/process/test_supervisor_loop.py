@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,84 +14,7 @@ import pytest
 
 from supervisor.limits import MB
 from tests.fixtures.eventually import eventually
-from tests.fixtures.worker import Worker
-
-Start = Callable[..., "Run"]
-
-
-class Run(Worker):
-    """A supervisor over fake programs, watched through its log."""
-
-    def __init__(
-        self,
-        directory: Path,
-        scenario: str,
-        prefix: tuple[str, ...],
-        limits: dict[str, Any],
-        environment: dict[str, str],
-    ) -> None:
-        self.directory = directory
-        self.apart = bool(prefix)
-        self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-W", "error", "-m", "tests.process.fakes", scenario, str(directory)],
-            env=os.environ | {"LIMITS": json.dumps(limits)} | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.pid = self.process.pid
-        self.events = []
-        self.other_lines = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def say(self, what: str) -> None:
-        (self.directory / what).touch()
-
-    def accounts(self) -> list[dict[str, Any]]:
-        try:
-            return [json.loads(line) for line in (self.directory / "accounts").read_text().splitlines()]
-        except FileNotFoundError:
-            return []
-
-    def left_behind(self) -> list[int]:
-        """Give the pids that outlived it; those of another namespace went with it."""
-        return [] if self.apart else super().left_behind()
-
-    def names(self, *wanted: str) -> list[tuple[str, int]]:
-        """Give the wanted events with their slots, in the log's order."""
-        return [(line["event"], line["slot"]) for line in list(self.events) if line["event"] in wanted]
-
-    def ends_well(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Stop it, and hold it to a clean end: exit 0, nobody left behind, nothing else said on its output."""
-        assert self.stop(number) == 0
-        assert self.left_behind() == []
-        assert self.other_lines == []
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    started: list[Run] = []
-
-    def begin(scenario: str, *prefix: str, environment: dict[str, str] | None = None, **limits: Any) -> Run:
-        run = Run(tmp_path, scenario, prefix, limits, environment or {})
-        started.append(run)
-        return run
-
-    yield begin
-    for run in started:
-        run.destroy()
-    eventually(
-        lambda: all(gone(pid) for run in started for pid in run.left_behind()), "all children are gone"
-    )
-
-
-def gone(pid: int) -> bool:
-    """Say whether a process has ended, even if nobody reaps it here."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+from tests.process.runs import Run, Start, gone
 
 
 def test_term_drains_and_a_message_in_hand_is_finished(start: Start) -> None:

@@ -13,13 +13,13 @@ import pytest
 from supervisor import loop as loop_module
 from supervisor import policy, process, watched
 from supervisor.blame import Exit
-from supervisor.board import Board
+from supervisor.counters import Layout
 from supervisor.errands import Kind
 from supervisor.events import Cause, Death
 from supervisor.lifecycle import Phase
 from supervisor.limits import MB
-from supervisor.loop import Loop
-from supervisor.programs import ChildRuntime
+from supervisor.loop import Loop, Pages
+from supervisor.programs import ChildRuntime, Depth
 from supervisor.reading import SlotView
 from supervisor.signals import Signals
 from tests.fixtures.eventually import eventually
@@ -40,6 +40,9 @@ class Sleepers:
     def retry(self) -> None:
         """Do nothing."""
 
+    def depth(self) -> Callable[[], Depth]:
+        return lambda: Depth("queue")
+
 
 @pytest.fixture
 def loop() -> Iterator[Loop]:
@@ -47,8 +50,8 @@ def loop() -> Iterator[Loop]:
     settings = replace(SETTINGS, children=2)
     with (
         Signals() as signals,
-        closing(Board(4, ["processed"])) as board,
-        Loop(settings, Sleepers(), signals, board) as loop,
+        closing(Pages(4, Layout(["processed"]))) as pages,
+        Loop(settings, Sleepers(), signals, pages) as loop,
     ):
         yield loop
 
@@ -181,7 +184,7 @@ def test_only_the_pages_of_who_has_reported_are_read_and_all_of_them_once_a_seco
     monkeypatch.setattr(loop.board, "view", look_up)
     loop._look()
     assert read == []
-    loop.board.write(1, replace(loop.board.record(1), counters=(7,)))
+    loop.board.write(1, replace(loop.board.record(1), counters=(7,) * loop.board.layout.width))
     loop._look()
     assert read == [1]
     loop.now += 1.0

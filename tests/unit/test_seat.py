@@ -9,6 +9,8 @@ from consumer.runtime import Runtime
 from supervisor import memory
 from supervisor import seat as seat_module
 from supervisor.board import Board
+from supervisor.chronicle import Chronicle
+from supervisor.counters import Layout
 from supervisor.lifecycle import Phase
 from supervisor.limits import MB
 from supervisor.seat import Seat
@@ -28,7 +30,7 @@ class Clock:
 
 @pytest.fixture
 def board() -> Iterator[Board]:
-    with closing(Board(2, ["processed", "failed"])) as pages:
+    with closing(Board(2, Layout(["processed", "failed"], ["MEMORY_API_TIMEOUT"]))) as pages:
         pages.open(1, 4, 100.0)
         yield pages
 
@@ -42,7 +44,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def taken(board: Board, fresh: list[int] | None = None) -> Seat:
     found = [] if fresh is None else fresh
-    return Seat(board, 1, slot=7, seated=False, stop_bytes=STOP, hard_bytes=375 * MB, when_fresh=found.append)
+    return Seat(
+        board,
+        Chronicle(2),
+        1,
+        slot=7,
+        seated=False,
+        stop_bytes=STOP,
+        hard_bytes=375 * MB,
+        when_fresh=found.append,
+    )
 
 
 def test_a_seat_is_what_a_consumer_asks_for(board: Board) -> None:
@@ -78,7 +89,7 @@ def test_a_message_is_told_from_receipt_to_settlement(board: Board, clock: Clock
     assert (view.phase, view.messages, view.generation) == (Phase.IDLE, 1, 4)
     assert (view.message_since, view.conversation_id, view.claims, view.epoch) == (None, None, False, 0)
     assert view.resting_rss_bytes > 2**20
-    assert board.totals() == {"processed": 0, "failed": 1}
+    assert board.totals().outcomes == {"processed": 0, "failed": 1}
 
 
 def test_whoever_has_nothing_in_hand_says_since_when_it_is_tidy(board: Board, clock: Clock) -> None:
@@ -143,7 +154,7 @@ def test_a_returned_message_is_not_counted(board: Board) -> None:
     seat.claiming("conv", "me/1")
     seat.returned()
     assert (board.view(1).messages, board.view(1).claims) == (0, False)
-    assert sum(board.totals().values()) == 0
+    assert sum(board.totals().outcomes.values()) == 0
 
 
 def test_a_successor_goes_on_counting(board: Board) -> None:
@@ -152,7 +163,7 @@ def test_a_successor_goes_on_counting(board: Board) -> None:
     board.open(1, 5, 200.0)
     second = taken(board)
     second.settled("processed")
-    assert board.totals()["processed"] == 2
+    assert board.totals().outcomes["processed"] == 2
     assert board.view(1).messages == 1
 
 

@@ -1,0 +1,173 @@
+"""The paths that are answered, as an ASGI application: only GET, only for hosts that are ours.
+
+1. A Host that is not ours gets 421, before anything else is looked at.
+2. A path that is not there gets 404, a method other than GET 405.
+3. Nothing that a request says goes into an answer.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from supervisor import logs
+from supervisor.status import metrics
+from supervisor.status.desk import Desk
+from supervisor.status.hosts import passes
+from supervisor.status.page import Page
+
+FRAME_S = 1.0
+"""How often a live page hears, when nothing happens."""
+
+LOOK_S = 0.25
+"""How soon when something does."""
+
+COMMENT_S = 15.0
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Headers = tuple[tuple[bytes, bytes], ...]
+
+PLAIN: Headers = ((b"content-type", b"text/plain; charset=utf-8"),)
+JSON: Headers = ((b"content-type", b"application/json"),)
+GUARDED: Headers = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+
+log = logging.getLogger("friendship.status")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole response."""
+
+    status: int
+    body: bytes
+    headers: Headers = PLAIN
+
+
+NOT_YET = Answer(503, b"starting\n")
+
+
+class App:
+    """What uvicorn calls for each request. page: what stands at /."""
+
+    def __init__(self, desk: Desk, page: Page, allowed_hosts: AbstractSet[str]) -> None:
+        self._desk = desk
+        self._page = page
+        self._allowed_hosts = allowed_hosts
+        self._frame: tuple[float, int, bytes] = (0.0, -1, b"")
+        self._answers: dict[str, Callable[[], Answer]] = {
+            "/": self._show_page,
+            "/status": self._show_status,
+            "/metrics": self._show_metrics,
+            "/healthz": self._show_health,
+            "/readyz": self._show_readiness,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        answer = self._refusal(scope)
+        if answer is None and scope["path"] == "/live":
+            await self._stream(receive, send)
+            return
+        await _send(send, answer or self._answered(scope["path"]))
+
+    def _refusal(self, scope: Scope) -> Answer | None:
+        """Give the answer to a request that is not for us, or not one that we know."""
+        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), None)
+        if not passes(host, self._allowed_hosts):
+            remedy = b"this host name is not served here: FRIENDSHIP_ALLOWED_HOSTS names those that are\n"
+            return Answer(421, remedy)
+        if scope["path"] != "/live" and scope["path"] not in self._answers:
+            return Answer(404, b"not here: / /status /metrics /healthz /readyz\n")
+        if scope["method"] != "GET":
+            return Answer(405, b"only GET\n", (*PLAIN, (b"allow", b"GET")))
+        return None
+
+    def _answered(self, path: str) -> Answer:
+        try:
+            return self._answers[path]()
+        except Exception as error:  # noqa: BLE001 - one bad request must not end the process that answers the others
+            told = {"type": type(error).__name__, "at": logs.places(error.__traceback__)}
+            log.error("status_request_failed", extra=told)  # noqa: TRY400 - places only, as in all our logs
+            return Answer(500, b"this is a fault of ours; the log says where\n")
+
+    def _show_page(self) -> Answer:
+        return Answer(200, self._page.body, self._page.headers)
+
+    def _show_status(self) -> Answer:
+        status = self._desk.status()
+        return NOT_YET if status is None else Answer(200, orjson.dumps(status), (*JSON, *GUARDED))
+
+    def _show_metrics(self) -> Answer:
+        status = self._desk.status()
+        if status is None:
+            return NOT_YET
+        headers = ((b"content-type", metrics.CONTENT_TYPE.encode()), *GUARDED)
+        return Answer(200, metrics.exposition(status, self._desk.totals()), headers)
+
+    def _show_health(self) -> Answer:
+        if self._desk.is_alive():
+            return Answer(200, b"ok\n")
+        age_s = self._desk.heartbeat_age_s()
+        return Answer(503, f"the loop has not turned for {age_s:.0f} s\n".encode())
+
+    def _show_readiness(self) -> Answer:
+        reason = self._desk.not_ready()
+        return Answer(200, b"ready\n") if reason is None else Answer(503, f"{reason}\n".encode())
+
+    async def _stream(self, receive: Receive, send: Send) -> None:
+        """Send server-sent events until the client goes."""
+        headers = (
+            (b"content-type", b"text/event-stream; charset=utf-8"),
+            (b"x-accel-buffering", b"no"),
+            *GUARDED,
+        )
+        await send({"type": "http.response.start", "status": 200, "headers": list(headers)})
+        history = orjson.dumps(self._desk.history.told())
+        await _send_part(send, b"retry: 2000\nevent: history\ndata: " + history + b"\n\n")
+        gone = asyncio.ensure_future(_gone(receive))
+        seen, sent_at, commented_at = -1, 0.0, time.monotonic()
+        try:
+            while not gone.done():
+                now, issue = time.monotonic(), self._desk.issue()
+                if issue != seen or now - sent_at >= FRAME_S:
+                    seen, sent_at = issue, now
+                    await _send_part(send, self._event(now, issue))
+                if now - commented_at >= COMMENT_S:
+                    commented_at = now
+                    await _send_part(send, b": still here\n\n")
+                await asyncio.wait({gone}, timeout=LOOK_S)
+        finally:
+            gone.cancel()
+
+    def _event(self, now: float, issue: int) -> bytes:
+        """Spell the present, once for all pages that ask at about the same time."""
+        made_at, of, event = self._frame
+        if of != issue or now - made_at >= LOOK_S:
+            status = self._desk.status()
+            event = b"" if status is None else b"event: status\ndata: " + orjson.dumps(status) + b"\n\n"
+            self._frame = now, issue, event
+        return event
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _send(send: Send, answer: Answer) -> None:
+    headers = [*answer.headers, (b"content-length", str(len(answer.body)).encode())]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+async def _send_part(send: Send, body: bytes) -> None:
+    await send({"type": "http.response.body", "body": body, "more_body": True})

@@ -1,0 +1,123 @@
+"""Puts together what is asked for, from the shared pages and the queue's gauge."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from supervisor.board import Board
+from supervisor.bulletin import Bulletin
+from supervisor.chronicle import Chronicle, Mishap
+from supervisor.counters import Totals
+from supervisor.herald import EVENTS_KEPT
+from supervisor.programs import Depth
+from supervisor.status.history import History
+
+ALIVE_S = 10.0
+"""A loop that has not turned for so long hangs: it turns twice a second when nothing happens at all."""
+
+DEPTH_KNOWN_S = 30.0
+"""An older reading of the queue is none: whoever reads it hangs."""
+
+
+class Desk:
+    """What the status process knows. clock: monotonic seconds; wall: seconds since 1970."""
+
+    def __init__(
+        self,
+        board: Board,
+        chronicle: Chronicle,
+        bulletin: Bulletin,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._board = board
+        self._chronicle = chronicle
+        self._bulletin = bulletin
+        self._clock = clock
+        self._wall = wall
+        self._depth: tuple[float, Depth] | None = None
+        self.history = History()
+
+    def issue(self) -> int:
+        """Return the number of the newest bulletin: another one, and there is something new."""
+        return self._bulletin.count()
+
+    def measured(self, depth: Depth) -> None:
+        """Take a reading of the queue."""
+        self._depth = self._clock(), depth
+
+    def sample(self) -> None:
+        """Add the present to the history."""
+        status = self._bulletin.read()
+        if status is not None:
+            self.history.add(orjson.loads(status), self._clock())
+
+    def heartbeat_age_s(self) -> float:
+        """Return for how long the supervisor's loop has not turned well."""
+        return max(0.0, self._clock() - self._bulletin.heartbeat())
+
+    def is_alive(self) -> bool:
+        """Say whether the loop turns."""
+        return self.heartbeat_age_s() < ALIVE_S
+
+    def status(self) -> dict[str, Any] | None:
+        """Return the object of /status; None before the supervisor has said anything."""
+        text = self._bulletin.read()
+        if text is None:
+            return None
+        status: dict[str, Any] = orjson.loads(text)
+        now = self._clock()
+        status["supervisor"]["heartbeat_age_s"] = round(self.heartbeat_age_s(), 3)
+        status["rates"] = self.history.rates(now)
+        status["queue"] = self._queue(status, now)
+        status["events"] = _merged(status["events"], self._chronicle.read())
+        status["as_of"] = round(self._wall(), 3)
+        return status
+
+    def totals(self) -> Totals:
+        """Return the children's counters."""
+        return self._board.totals()
+
+    def not_ready(self) -> str | None:
+        """Say why the supervisor is not ready; None when it is."""
+        if not self.is_alive():
+            return f"the loop has not turned for {self.heartbeat_age_s():.0f} s"
+        status = self.status()
+        if status is None:
+            return "starting"
+        reason: str | None = status["supervisor"]["not_ready"]
+        return reason
+
+    def _queue(self, status: dict[str, Any], now: float) -> dict[str, Any]:
+        read_at, depth = self._depth or (now, Depth("", error="not asked yet"))
+        if now - read_at > DEPTH_KNOWN_S:
+            depth = Depth(depth.queue, error=f"no answer for {now - read_at:.0f} s")
+        held = sum(1 for child in status["children"] if child["body_mb"] or child["conversation_id"])
+        return {
+            "name": depth.queue,
+            "ready": depth.ready,
+            "unacked": held,
+            "dead": depth.dead,
+            "consumers": depth.consumers,
+            "error": depth.error,
+        }
+
+
+def _merged(events: list[dict[str, Any]], mishaps: list[Mishap]) -> list[dict[str, Any]]:
+    """Put the supervisor's events and the children's failures in one order, the newest last."""
+    failures = [
+        {
+            "ts": round(mishap.at, 3),
+            "level": "warning",
+            "event": "message_failed",
+            "slot": mishap.slot,
+            "conversation_id": mishap.conversation_id or None,
+            "code": mishap.code,
+            "ms": mishap.ms,
+        }
+        for mishap in mishaps
+    ]
+    return sorted([*events, *failures], key=lambda event: event["ts"])[-EVENTS_KEPT:]

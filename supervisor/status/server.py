@@ -1,0 +1,145 @@
+"""The status process from its fork to its end: it takes the port, and answers until it is killed.
+
+The supervisor kills it when it stops, and so does the kernel when the supervisor dies; there is nothing to finish.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import setproctitle
+import uvicorn
+
+from supervisor import memory
+from supervisor.board import Board
+from supervisor.bulletin import Bulletin
+from supervisor.chronicle import Chronicle
+from supervisor.limits import MB, Listen
+from supervisor.programs import Depth
+from supervisor.status import history
+from supervisor.status.app import App
+from supervisor.status.desk import Desk
+from supervisor.status.guests import Guest
+from supervisor.status.page import load
+
+TAKEN_PAUSE_S = 2.0
+TAKEN_REPEAT_S = 600.0
+DEPTH_EVERY_S = 5.0
+KEEP_ALIVE_S = 5
+BACKLOG = 128
+
+MOST_GROWTH_BYTES = 32 * MB
+"""A status process that has grown so much since it began to answer ends, and another takes its place."""
+
+STACK_BYTES = 512 * 1024
+
+log = logging.getLogger("friendship.status")
+
+
+def serve(
+    board: Board,
+    chronicle: Chronicle,
+    bulletin: Bulletin,
+    listen: Listen,
+    gauge: Callable[[], Callable[[], Depth]],
+) -> None:
+    """Answer until the end. gauge: makes what reads the queue; used by one thread only. Returns only to be replaced."""
+    for name in ("uvicorn", "asyncio"):
+        # What clients do wrong is no news; what we do wrong is told by the application itself
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    threading.stack_size(STACK_BYTES)
+    desk = Desk(board, chronicle, bulletin)
+    try:
+        asyncio.run(_serve(desk, listen, gauge))
+    except* _TooLarge:
+        pass
+
+
+async def _serve(desk: Desk, listen: Listen, gauge: Callable[[], Callable[[], Depth]]) -> None:
+    _entitle(", no address yet")
+    listener = await _take(listen)
+    address = Listen(*listener.getsockname()[:2])
+    _entitle(f" on {address}")
+    log.info("status_listening", extra={"address": str(address), "pid": os.getpid()})
+    server = _Server(
+        uvicorn.Config(
+            App(desk, load(), listen.allowed_hosts),
+            http=Guest,
+            ws="none",
+            loop="asyncio",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+        )
+    )
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_sample(desk))
+        group.create_task(_measure(desk, gauge()))
+        group.create_task(server.serve(sockets=[listener]))
+
+
+class _TooLarge(Exception):
+    """This process is to be replaced."""
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals as they are: the supervisor says when it is over, and ^C is not for us."""
+        yield
+
+
+async def _take(listen: Listen) -> socket.socket:
+    """Bind the address; while another has it, try again."""
+    told_at = None
+    while True:
+        try:
+            return _bound(listen)
+        except OSError as error:
+            now = asyncio.get_running_loop().time()
+            if told_at is None or now - told_at >= TAKEN_REPEAT_S:
+                told_at = now
+                reason = error.strerror or str(error)
+                log.warning("status_address_taken", extra={"address": str(listen), "reason": reason})
+        await asyncio.sleep(TAKEN_PAUSE_S)
+
+
+def _bound(listen: Listen) -> socket.socket:
+    found = socket.getaddrinfo(listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # A name such as localhost means the IPv4 address first: that is what people type
+    family, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+    dual = family == socket.AF_INET6 and listen.host == "::" and socket.has_dualstack_ipv6()
+    # Inherited by nobody: this process forks no other
+    return socket.create_server(address[:2], family=family, backlog=BACKLOG, dualstack_ipv6=dual)
+
+
+async def _sample(desk: Desk) -> None:
+    begun_with = memory.own_rss_bytes()
+    while True:
+        desk.sample()
+        size = memory.own_rss_bytes()
+        if size > begun_with + MOST_GROWTH_BYTES:
+            log.error("status_too_large", extra={"rss_mb": size // MB})
+            raise _TooLarge
+        await asyncio.sleep(history.EVERY_S)
+
+
+async def _measure(desk: Desk, read: Callable[[], Depth]) -> None:
+    """Read the queue again and again, in a thread of its own: the broker may take its time."""
+    loop = asyncio.get_running_loop()
+    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="depth")
+    while True:
+        desk.measured(await loop.run_in_executor(thread, read))
+        await asyncio.sleep(DEPTH_EVERY_S)
+
+
+def _entitle(where: str) -> None:
+    """Say where, in the process's title: `friendship-supervisor status` finds it there."""
+    setproctitle.setproctitle(f"friendship-supervisor: status{where}")

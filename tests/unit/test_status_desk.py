@@ -1,0 +1,211 @@
+"""What the status process puts together."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import orjson
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from supervisor.board import Board, Record
+from supervisor.bulletin import Bulletin
+from supervisor.chronicle import Chronicle, Mishap
+from supervisor.counters import Layout
+from supervisor.lifecycle import Phase
+from supervisor.limits import MB
+from supervisor.programs import Depth
+from supervisor.reading import SlotView
+from supervisor.status import metrics
+from supervisor.status.desk import ALIVE_S, DEPTH_KNOWN_S, Desk
+
+LAYOUT = Layout(["processed", "failed"], ["MEMORY_API_TIMEOUT"])
+CHILD: dict[str, Any] = {
+    "slot": 0,
+    "pid": 100,
+    "state": "busy",
+    "rss_mb": 50.5,
+    "messages": 4,
+    "conversation_id": "c-1",
+    "message_age_s": 12.5,
+    "body_mb": 3.0,
+    "refill_in_s": None,
+}
+GONE = CHILD | {
+    "slot": 1,
+    "pid": None,
+    "state": "empty",
+    "rss_mb": None,
+    "conversation_id": None,
+    "body_mb": 0.0,
+}
+STATUS: dict[str, Any] = {
+    "supervisor": {
+        "version": "9.9",
+        "uptime_s": 30.0,
+        "children_target": 2,
+        "rss_budget_mb": 300,
+        "rss_hard_mb": 375,
+        "message_deadline_s": 90.0,
+        "ready": False,
+        "not_ready": "1 of 2 children are ready",
+        "breaker": {"state": "open", "failed_in_a_row": 16, "open_s": 5.0, "next_probe_in_s": 3.0},
+        "retry_every_s": 300.0,
+        "last_retry_pass_s": None,
+        "waiting_accounts": 0,
+        "boot_failures": 3,
+    },
+    "children": [CHILD, GONE | {"refill_in_s": 1.5}],
+    "totals": {
+        "processed": 3,
+        "failed": 1,
+        "restarts": {"rss_soft": 2, "killed": 0},
+        "failures": {"MEMORY_API_TIMEOUT": 1},
+        "calls": {"answered": 3, "failed": 1, "barred": 0},
+    },
+    "events": [{"ts": 5.0, "level": "info", "event": "resized"}, {"ts": 9.0, "event": "child_exited"}],
+}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def board() -> Iterator[Board]:
+    with closing(Board(2, LAYOUT)) as pages:
+        yield pages
+
+
+@pytest.fixture
+def chronicle() -> Iterator[Chronicle]:
+    with closing(Chronicle(2)) as rings:
+        yield rings
+
+
+@pytest.fixture
+def bulletin(clock: Clock) -> Iterator[Bulletin]:
+    with closing(Bulletin(clock.now)) as pages:
+        yield pages
+
+
+@pytest.fixture
+def desk(board: Board, chronicle: Chronicle, bulletin: Bulletin, clock: Clock) -> Desk:
+    return Desk(board, chronicle, bulletin, clock=clock, wall=lambda: 1000.0)
+
+
+def status_of(desk: Desk) -> dict[str, Any]:
+    found = desk.status()
+    assert found is not None
+    return found
+
+
+def test_before_the_first_word_there_is_nothing(desk: Desk) -> None:
+    """No status; not ready, and yet alive."""
+    assert desk.status() is None
+    assert desk.not_ready() == "starting"
+    assert desk.is_alive()
+    desk.sample()
+
+
+def test_failures_of_children_stand_among_the_events_in_order(
+    desk: Desk, bulletin: Bulletin, chronicle: Chronicle
+) -> None:
+    """By time, with slot, conversation and code."""
+    bulletin.post(orjson.dumps(STATUS))
+    chronicle.add(1, Mishap(7.5, 0, "c-9", "MEMORY_API_TIMEOUT", 60_003))
+    events = status_of(desk)["events"]
+    assert [event["event"] for event in events] == ["resized", "message_failed", "child_exited"]
+    assert (
+        events[1] | {"ts": 7.5, "slot": 0, "conversation_id": "c-9", "code": "MEMORY_API_TIMEOUT"}
+        == events[1]
+    )
+
+
+def test_the_queue_is_known_only_for_as_long_as_its_reading_is_young(
+    desk: Desk, bulletin: Bulletin, clock: Clock
+) -> None:
+    """Before, and after it has grown old, there is a reason and no number; what children hold is always known."""
+    bulletin.post(orjson.dumps(STATUS))
+    assert status_of(desk)["queue"]["ready"] is None
+    desk.measured(Depth("q", ready=7, dead=1, consumers=8))
+    found = {"name": "q", "ready": 7, "unacked": 1, "dead": 1, "consumers": 8, "error": None}
+    assert status_of(desk)["queue"] == found
+    clock.now += DEPTH_KNOWN_S + 1
+    old = status_of(desk)["queue"]
+    assert (old["ready"], old["unacked"]) == (None, 1)
+    assert "no answer" in old["error"]
+
+
+def test_a_loop_that_stands_still_is_not_ready_whatever_it_said_last(
+    desk: Desk, bulletin: Bulletin, clock: Clock
+) -> None:
+    """Its last word was that all is well."""
+    bulletin.post(
+        orjson.dumps(STATUS | {"supervisor": STATUS["supervisor"] | {"ready": True, "not_ready": None}})
+    )
+    assert desk.not_ready() is None
+    clock.now += ALIVE_S + 1
+    assert not desk.is_alive()
+    assert "has not turned" in str(desk.not_ready())
+    bulletin.beat(clock.now)
+    assert desk.not_ready() is None
+
+
+def test_metrics_are_what_a_prometheus_reads(
+    desk: Desk, bulletin: Bulletin, board: Board, clock: Clock
+) -> None:
+    """Names, labels and values by the reference parser; what is not known is not there."""
+    row = [0] * LAYOUT.width
+    LAYOUT.settle(row, "processed", 0.2)
+    LAYOUT.settle(row, "processed", 400.0)
+    LAYOUT.fail(row, "MEMORY_API_TIMEOUT")
+    board.write(0, Record(SlotView(1, Phase.IDLE, 0.0, 0.0), tuple(row)))
+    bulletin.post(orjson.dumps(STATUS))
+    text = metrics.exposition(status_of(desk), desk.totals()).decode()
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    assert all(name.startswith("friendship_") for name, *_ in samples)
+    expected = {
+        ("friendship_children", "busy"): 1,
+        ("friendship_children", "empty"): 1,
+        ("friendship_children", "idle"): 0,
+        ("friendship_children_target",): 2,
+        ("friendship_child_rss_bytes", "0"): 50.5 * MB,
+        ("friendship_child_message_age_seconds", "0"): 12.5,
+        ("friendship_restarts_total", "rss_soft"): 2,
+        ("friendship_messages_total", "processed"): 2,
+        ("friendship_failures_total", "MEMORY_API_TIMEOUT"): 1,
+        ("friendship_memory_api_calls_total", "answered"): 3,
+        ("friendship_message_seconds_bucket", "0.25"): 1,
+        ("friendship_message_seconds_bucket", "300.0"): 1,
+        ("friendship_message_seconds_bucket", "+Inf"): 2,
+        ("friendship_message_seconds_count",): 2,
+        ("friendship_message_seconds_sum",): 400.2,
+        ("friendship_memory_api_seconds_count",): 0,
+        ("friendship_breaker_state", "open"): 1,
+        ("friendship_breaker_state", "closed"): 0,
+        ("friendship_slots_backing_off",): 1,
+        ("friendship_boot_failures_total",): 3,
+        ("friendship_ready",): 0,
+        ("friendship_build_info", "9.9"): 1,
+        ("friendship_start_time_seconds",): 970.0,
+        ("friendship_queue_up",): 0,
+        ("friendship_queue_unacked_messages",): 1,
+    }
+    assert {key: samples[key] for key in expected} == expected
+    absent = {"friendship_queue_ready_messages", "friendship_retry_pass_age_seconds"}
+    assert not absent & {name for name, *_ in samples}
+    assert ("friendship_child_rss_bytes", "1") not in samples
