@@ -44,21 +44,23 @@ def publish(context: click.Context, files: tuple[BinaryIO, ...], as_json: bool) 
     given = command_settings(context, CONNECTIONS, LOGS, MESSAGES)
     broker = given.consumer.broker
     tally = Tally(given.consumer.max_message_bytes)
-    lost = None
+    begun, lost = False, None
     try:
         with Publisher(broker, "publish") as publisher, _progress(files) as advance:
+            begun = True
             for file in files:
                 _publish_lines(file, broker.queue, publisher, tally, advance)
     except BrokerAway as away:
-        lost = f"the broker was lost: {away.reason}"
+        how = "was lost: {}; the line under way may have arrived" if begun else "is away: {}; nothing was sent"
+        lost = f"the broker {how.format(away.reason)}"
     except KeyboardInterrupt:
-        lost = "interrupted"
+        lost = "interrupted; the line under way may have arrived" if begun else "interrupted; nothing was sent"
     if as_json:
         _tell(tally)
     else:
         _report(tally)
     if lost:
-        click.echo(f"friendship-supervisor: {lost}; the line under way may have arrived", err=True)
+        click.echo(f"friendship-supervisor: {lost}", err=True)
     sys.exit(1 if tally.refused or lost else 0)
 
 
