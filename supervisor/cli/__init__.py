@@ -9,7 +9,7 @@ import click
 from setproctitle import setproctitle
 
 from supervisor import __version__
-from supervisor.cli import check, dead, events, forget, migrate, prune, publish, retry, run
+from supervisor.cli import check, dead, events, forget, migrate, prune, publish, retry, run, status
 from supervisor.cli.given import options
 from supervisor.cli.help import SectionedGroup
 from supervisor.errors import InvalidSettings
@@ -40,6 +40,7 @@ COMMANDS: tuple[click.Command, ...] = (
     migrate.migrate,
     publish.publish,
     retry.retry,
+    status.status,
     check.check,
     events.events,
     dead.dead,
