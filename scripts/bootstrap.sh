@@ -15,7 +15,8 @@ explain() {
 
 # prepare EXTRAS SERVERS
 # Leaves $python: the interpreter of a virtual environment that holds the project with its [EXTRAS].
-# SERVERS: needed, wanted (where they cannot be installed, say so and go on, unless CI is set) or unused.
+# SERVERS: needed, wanted (where they cannot be installed, say so and go on, unless CI is set), unused, or all: wanted,
+# with a browser and the programs that check what is deployed.
 prepare() {
     [ "$(uname -s)" = Linux ] || explain "this needs Linux (fork, pidfd and /proc as they are there)"
     [ -r /proc/self/stat ] || explain "/proc is not mounted; run: mount -t proc proc /proc"
@@ -66,9 +67,19 @@ find_packages() {
         has_postgres || packages="$packages postgresql"
         command -v openssl >/dev/null || packages="$packages openssl"
     fi
+    [ "$1" != all ] || find_further_packages
     [ -s /etc/ssl/certs/ca-certificates.crt ] || [ -s /etc/pki/tls/certs/ca-bundle.crt ] || [ -s /etc/ssl/cert.pem ] ||
         packages="$packages ca-certificates"
     packages=${packages# }
+}
+
+# What the whole suite needs besides. Ubuntu has Chromium as a snap only: there it must have been installed.
+find_further_packages() {
+    command -v chromium >/dev/null || grep -qs '^ID=ubuntu' /etc/os-release || packages="$packages chromium"
+    command -v promtool >/dev/null || packages="$packages prometheus"
+    command -v systemd-analyze >/dev/null || packages="$packages systemd"
+    command -v unshare >/dev/null && command -v nsenter >/dev/null || packages="$packages util-linux"
+    command -v debootstrap >/dev/null || [ -x /usr/sbin/debootstrap ] || packages="$packages debootstrap"
 }
 
 # What the packages are for, in words for a machine that has other packages.
@@ -79,6 +90,11 @@ programs_of() {
         python3*venv) printf 'its venv and ensurepip modules; ' ;;
         rabbitmq-server) printf 'RabbitMQ 3.9 or newer (rabbitmq-server, epmd); ' ;;
         postgresql) printf 'PostgreSQL 14 or newer (initdb, postgres); ' ;;
+        chromium) printf 'Chromium (the dashboard); ' ;;
+        prometheus) printf 'promtool (alert rules); ' ;;
+        systemd) printf 'systemd-analyze (units); ' ;;
+        util-linux) printf 'unshare and nsenter (PID 1); ' ;;
+        debootstrap) printf 'debootstrap (the container image); ' ;;
         openssl) printf 'the openssl program (certificates for tests); ' ;;
         ca-certificates) printf 'root certificates for TLS; ' ;;
         esac
@@ -116,9 +132,9 @@ install_programs() {
 
 # Something could not be installed: go on without it where that makes sense, else explain.
 without_programs() {
-    if [ "$1" = wanted ] && [ -z "${CI:-}" ] && [ -n "$base_python" ] && has_venv; then
+    if { [ "$1" = wanted ] || [ "$1" = all ]; } && [ -z "${CI:-}" ] && [ -n "$base_python" ] && has_venv; then
         say "$2"
-        say "going on: tests that need a missing server are skipped"
+        say "going on: tests that need what is missing are skipped"
     else
         explain "$2"
     fi
