@@ -49,7 +49,7 @@ WAITS = {
     "waiting_schema": "the schema (run `friendship-supervisor migrate`)",
     "no_room": "its replacement: no room for another message",
 }
-FIRST = ("slot", "conversation_id", "code", "reason", "on")
+FIRST = ("slot", "conversation_id", "code", "on", "reason")
 """The fields of an event that tell most."""
 UNTOLD = frozenset({"ts", "level", "event"})
 
@@ -84,7 +84,8 @@ def picture(  # noqa: PLR0913 - what a terminal is
     whole, now = status["supervisor"], status["as_of"]
     header = [*_silence(silence, now, zone, width), *_header(status, width - 2)]
     budgets = whole["rss_budget_mb"], whole["rss_hard_mb"]
-    table = _Children(now, whole.get("message_deadline_s"), budgets, width, marks)
+    told = whole.get("not_ready") or ""
+    table = _Children(now, whole.get("message_deadline_s"), budgets, width, marks, told)
     children = status["children"]
     heads, *rows = table.draw(children)
     happened = _events(status.get("events", ())[-EVENTS:], now, zone, width)
@@ -209,7 +210,7 @@ def _breaker(breaker: Mapping[str, Any]) -> Text:
 def _queue(queue: Mapping[str, Any] | None) -> Text:
     if queue is None:
         return Text()
-    text = Text(f"{plain(queue['name'])}: ")
+    text = Text(f"{plain(queue['name'])}: " if queue["name"] else "")
     if queue.get("error"):
         return text.append(f"unknown, {plain(queue['error'])}", ODD)
     counts = [
@@ -263,14 +264,22 @@ class _Children:
     RIGHT = frozenset({"SLOT", "PID", "MESSAGE", "+MB/100", "DONE", "RESTARTS"})
     MEMORY = 4
 
-    def __init__(
-        self, now: float, deadline_s: float | None, budgets: tuple[float, float], width: int, marks: Marks
+    def __init__(  # noqa: PLR0913 - what all rows share
+        self,
+        now: float,
+        deadline_s: float | None,
+        budgets: tuple[float, float],
+        width: int,
+        marks: Marks,
+        told: str,
     ) -> None:
+        """told: what stands above for all of them."""
         self._now = now
         self._deadline_s = deadline_s
         self._soft_mb, self._hard_mb = budgets
         self._width = width
         self._marks = marks
+        self._told = told
         memory = f"MB OF {self._soft_mb:.0f}/{self._hard_mb:.0f}"
         self._heads = ("SLOT", "PID", "STATE", "MESSAGE", memory, "+MB/100", "DONE", "RESTARTS", "LAST END")
 
@@ -400,8 +409,8 @@ class _Children:
         on = WAITS.get(child.get("phase") or "")
         if on is None:
             return ""
-        note = child.get("note")
-        return f"waits for {on}{f': {plain(note)}' if note else ''}"
+        note = child.get("note") or ""
+        return f"waits for {on}{f': {plain(note)}' if note not in self._told else ''}"
 
 
 # --- what happened

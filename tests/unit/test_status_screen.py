@@ -81,6 +81,16 @@ def test_who_waits_says_for_what(phase: str, note: str, told: str, remedy: str) 
     assert "NOT READY: 0 of 2" in text
 
 
+def test_what_keeps_all_of_them_waiting_is_told_once() -> None:
+    """Above: an outage has the same words for every child."""
+    rows = [child(slot, "waiting", phase="waiting_broker", note="refused") for slot in range(8)]
+    lines = drawn(
+        standing(rows, ready=False, not_ready="0 of 8 children are ready: waiting for the broker (refused)")
+    )
+    assert "\n".join(lines).count("refused") == 1
+    assert sum("waits for the broker" in line for line in lines) == 8
+
+
 def test_nothing_from_outside_is_obeyed() -> None:
     """Neither by a terminal nor by rich: ids, notes and host names are what strangers wrote."""
     text = "\n".join(drawn(standings.hostile(), 160))
