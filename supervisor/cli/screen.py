@@ -84,8 +84,14 @@ def picture(  # noqa: PLR0913 - what a terminal is
     whole, now = status["supervisor"], status["as_of"]
     header = [*_silence(silence, now, zone, width), *_header(status, width - 2)]
     budgets = whole["rss_budget_mb"], whole["rss_hard_mb"]
-    told = whole.get("not_ready") or ""
-    table = _Children(now, whole.get("message_deadline_s"), budgets, width, marks, told)
+    table = _Children(
+        now,
+        budgets,
+        deadline_s=whole.get("message_deadline_s"),
+        width=width,
+        marks=marks,
+        told=whole.get("not_ready") or "",
+    )
     children = status["children"]
     heads, *rows = table.draw(children)
     happened = _events(status.get("events", ())[-EVENTS:], now, zone, width)
@@ -267,8 +273,9 @@ class _Children:
     def __init__(  # noqa: PLR0913 - what all rows share
         self,
         now: float,
-        deadline_s: float | None,
         budgets: tuple[float, float],
+        *,
+        deadline_s: float | None,
         width: int,
         marks: Marks,
         told: str,
