@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import orjson
+import httpx
 import psutil
 import pytest
 
@@ -245,16 +246,20 @@ def test_a_budget_that_an_idle_child_half_fills_is_refused_unless_overcommitted(
 
 
 def test_what_the_arithmetic_assumes_holds_for_the_real_processes(start_worker: Start, desk: Desk) -> None:
-    """The parent, an idle child, and what it does not share with anybody, before and after messages of 3 MB."""
-    worker = start_worker()
+    """The parent, an idle child, the status process, and what these do not share, before and after messages of 3 MB."""
+    worker = start_worker("--listen", "127.0.0.1:0")
     worker.wait_for("child_ready", times=2)
+    status = worker.wait_for("status_listening")
 
     def light(pid: int, most_bytes: int) -> bool:
         return bool(psutil.Process(pid).memory_info().rss <= most_bytes)
 
     def weigh() -> None:
         assert light(worker.pid, arithmetic.PARENT_BYTES)
-        for pid in worker.children():
+        for path in ("/", "/status", "/metrics"):
+            httpx.get(f"http://{status['address']}{path}", trust_env=False).raise_for_status()
+        assert psutil.Process(status["pid"]).memory_full_info().uss <= arithmetic.STATUS_BYTES
+        for pid in set(worker.children()) - {status["pid"]}:
             idle = partial(light, pid, arithmetic.IDLE_RSS_BYTES)
             worker.wait_until(idle, "a child is idle and light")
             used = psutil.Process(pid).memory_full_info()
