@@ -26,6 +26,9 @@ class Cause(StrEnum):
 VOLUNTARY = frozenset({Cause.RSS_SOFT, Cause.MAX_MESSAGES, Cause.RELOAD})
 """Replacements by choice: one at a time."""
 
+CHOSEN = VOLUNTARY | {Cause.FEWER, Cause.SHUTDOWN}
+"""Ends that were asked for."""
+
 RESTARTS = tuple(cause for cause in Cause if cause not in {Cause.FEWER, Cause.SHUTDOWN})
 """Causes after which a successor is forked."""
 
@@ -127,7 +130,8 @@ class ChildKilled:
 
 @dataclass(frozen=True, slots=True)
 class ChildExited:
-    level: ClassVar[int] = INFO
+    """A warning when nobody chose it."""
+
     slot: int
     pid: int
     reason: Cause
@@ -137,6 +141,10 @@ class ChildExited:
     uptime_s: float
     messages: int
     conversation_id: str | None
+
+    @property
+    def level(self) -> int:
+        return INFO if self.reason in CHOSEN else WARNING
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ class App:
         try:
             return self._answers[path]()
         except Exception as error:  # noqa: BLE001 - one bad request must not end the process that answers the others
-            told = {"type": type(error).__name__, "at": logs.places(error.__traceback__)}
+            told = {"exception": type(error).__name__, "at": logs.places(error.__traceback__)}
             log.error("status_request_failed", extra=told)  # noqa: TRY400 - places only, as in all our logs
             return Answer(500, b"this is a fault of ours; the log says where\n")
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 import pytest
 
 from supervisor import events, logs
+from supervisor.events import Cause
 
 Read = Callable[[], str]
 
@@ -233,9 +234,18 @@ def test_every_event_can_be_logged(kind: Any) -> None:
     """No field has a name that the logging module keeps for itself."""
     names = {field.name for field in fields(kind)}
     assert not names & logs.STANDARD
+    event = kind(**dict.fromkeys(names))
     logging.getLogger("friendship.test").makeRecord(
-        "x", kind.level, "f", 1, logs.name(object.__new__(kind)), (), None, extra=dict.fromkeys(names)
+        "x", event.level, "f", 1, logs.name(event), (), None, extra=dict.fromkeys(names)
     )
+
+
+@pytest.mark.parametrize("cause", list(Cause))
+def test_an_end_that_nobody_asked_for_is_a_warning(cause: Cause) -> None:
+    """A crash is told by child_exited alone: whoever reads warnings only must find it."""
+    asked_for = cause in {"rss_soft", "max_messages", "reload", "fewer", "shutdown"}
+    ended = events.ChildExited(0, 1, cause, 0, None, None, 1.0, 0, None)
+    assert ended.level == (logging.INFO if asked_for else logging.WARNING)
 
 
 def test_an_event_is_spelled_in_snake_case() -> None:
