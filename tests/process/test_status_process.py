@@ -277,3 +277,38 @@ def test_garbage_gets_an_end_and_no_line_in_the_log(start: Start, garbage: bytes
         assert client.get("/healthz").status_code == 200
     assert run.logged("process_failed") == []
     run.ends_well()
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    """Give a service manager's socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ours:
+        ours.bind(str(tmp_path / "notify"))
+        ours.settimeout(30.0)
+        yield ours
+
+
+def heard(manager: socket.socket, word: str) -> str:
+    """Read what the manager is told until this word; return the whole datagram."""
+    while True:
+        said = manager.recv(4096).decode()
+        if word in said.splitlines():
+            return said
+
+
+def test_a_service_manager_hears_ready_the_watchdog_and_the_end(
+    start: Start, manager: socket.socket, tmp_path: Path
+) -> None:
+    """READY only once the children have booted; then the heart; at the end STOPPING, and nothing else."""
+    environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"}
+    run = start("database", environment=environment)
+    run.wait_for("waiting", on="database")
+    first = heard(manager, "WATCHDOG=1")
+    assert "READY=1" not in first
+    run.say("database-is-here")
+    assert "2 of 2 ready" in heard(manager, "READY=1")
+    for _ in range(3):
+        heard(manager, "WATCHDOG=1")
+    run.send(signal.SIGTERM)
+    assert "stopping" in heard(manager, "STOPPING=1")
+    assert run.wait() == 0

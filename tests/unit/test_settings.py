@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from supervisor.cli.options import BY_NAME, OPTIONS
 from supervisor.cli.settings import read
 from supervisor.errors import InvalidSettings
+from supervisor.limits import Listen
 
 MB = 2**20
 
@@ -222,3 +223,35 @@ def test_bytes_given_for_megabytes_are_noticed(name: str) -> None:
     """No machine has so many, and no limit of the kernel takes them."""
     with pytest.raises(InvalidSettings, match="it is in MB"):
         read({name: "1e20"}, {})
+
+
+def test_where_the_status_process_answers() -> None:
+    """The default, another address, and nowhere; names that are allowed are compared in lower case."""
+    assert str(read({}, {}).supervisor.listen) == "127.0.0.1:9464"
+    environ = {"FRIENDSHIP_LISTEN": "0.0.0.0:80", "FRIENDSHIP_ALLOWED_HOSTS": "Status.Example, b.example"}
+    assert read({}, environ).supervisor.listen == Listen(
+        "0.0.0.0", 80, frozenset({"status.example", "b.example"})
+    )
+    assert str(read({"listen": "[::1]:9000"}, environ).supervisor.listen) == "[::1]:9000"
+    assert read({"listen": ""}, environ).supervisor.listen is None
+    assert read({}, {"FRIENDSHIP_LISTEN": ""}).supervisor.listen is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "9464",
+        ":9464",
+        "127.0.0.1",
+        "127.0.0.1:",
+        "127.0.0.1:http",
+        "127.0.0.1:65536",
+        "::1:9464",
+        "[::1]",
+        "a:-1",
+    ],
+)
+def test_an_address_without_host_or_port_is_refused(text: str) -> None:
+    """And the refusal shows one that would do."""
+    with pytest.raises(InvalidSettings, match=r"--listen \(FRIENDSHIP_LISTEN\).*127\.0\.0\.1:9464"):
+        read({"listen": text}, {})
