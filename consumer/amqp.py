@@ -15,7 +15,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Self
 
@@ -99,25 +99,33 @@ def declare(channel: BlockingChannel, settings: BrokerSettings) -> BlockingChann
 
     A passive declare of a missing queue closes the channel: returns the channel to go on with.
     """
-    arguments = {
+    channel = ensure_queue(channel, settings.dead_queue, dead_arguments())
+    return ensure_queue(channel, settings.queue, arguments(settings))
+
+
+def arguments(settings: BrokerSettings) -> dict[str, int | str]:
+    """Give what the queue is declared with where there is none."""
+    return {
         "x-queue-type": "quorum",
         "x-delivery-limit": DELIVERY_LIMIT,
         "x-dead-letter-exchange": "",
         "x-dead-letter-routing-key": settings.dead_queue,
     }
-    dead_arguments = {"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVERY_LIMIT}
-    channel = ensure_queue(channel, settings.dead_queue, dead_arguments)
-    return ensure_queue(channel, settings.queue, arguments)
 
 
-def ensure_queue(channel: BlockingChannel, name: str, arguments: dict[str, Any]) -> BlockingChannel:
+def dead_arguments() -> dict[str, int | str]:
+    """Give what the dead-letter queue is declared with where there is none."""
+    return {"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVERY_LIMIT}
+
+
+def ensure_queue(channel: BlockingChannel, name: str, arguments: Mapping[str, Any]) -> BlockingChannel:
     """Use the queue as it is, or declare it with these arguments when there is none."""
     connection = channel.connection
     if ready(channel, name) is not None:
         return channel
     channel = connection.channel()
     try:
-        channel.queue_declare(name, durable=True, arguments=arguments)
+        channel.queue_declare(name, durable=True, arguments=dict(arguments))
     except ChannelClosedByBroker as closed:
         # PRECONDITION_FAILED: another program was quicker and declared it otherwise; its way is used
         if closed.reply_code != 406:

@@ -34,6 +34,7 @@ import msgspec
 from consumer.deadline import BoundedBackend, Deadline
 from consumer.errors import ConsumerError
 
+CALL = b"/extract_facts"
 ANSWER_MAX_BYTES = 8 * 1024 * 1024
 FACTS_MAX = 10_000
 REASON_MAX_CHARS = 200
@@ -200,7 +201,7 @@ class Endpoint:
             raise ValueError(
                 "the Memory API's URL must be http://host[:port][/path] or https://..."
             ) from None
-        path = quote(parts.path.rstrip("/") + "/extract_facts", safe="/%:@!$&'()*+,;=~")
+        path = quote(parts.path.rstrip("/") + CALL.decode(), safe="/%:@!$&'()*+,;=~")
         query = quote(parts.query, safe="/%:@!$&'()*+,;=~?")
         target = f"{path}?{query}" if query else path
         netloc = b"[" + host + b"]" if b":" in host else host
@@ -210,6 +211,16 @@ class Endpoint:
             ),
             host_header=netloc if port is None else b"%b:%d" % (netloc, port),
             authorization=_basic(parts.username, parts.password),
+        )
+
+    def beside(self, path: str) -> httpcore.URL:
+        """Give the URL of another path below the same base, which begins with a slash."""
+        before, _, after = self.url.target.partition(CALL)
+        return httpcore.URL(
+            scheme=self.url.scheme,
+            host=self.url.host,
+            port=self.url.port,
+            target=before + path.encode() + after,
         )
 
 
@@ -309,11 +320,14 @@ class MemoryApi:
             raise outcome
         return outcome
 
-    def probe(self) -> int:
-        """Return the status with which a GET is answered: any shows that calls get through. Raises MemoryApiFailure."""
+    def probe(self, path: str | None = None) -> int:
+        """Return the status with which a GET is answered: any shows that calls get through. Raises MemoryApiFailure.
+
+        path: below the base URL; that of calls when None.
+        """
         outcome: int | MemoryApiFailure
         try:
-            outcome = self._exchange(b"GET", [], None).status
+            outcome = self._exchange(b"GET", [], None, path).status
         except httpcore.TimeoutException:
             outcome = MemoryApiTimeout()
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
@@ -323,7 +337,11 @@ class MemoryApi:
         return outcome
 
     def _exchange(
-        self, method: bytes, own_headers: list[tuple[bytes, bytes]], body: Iterator[bytes] | None
+        self,
+        method: bytes,
+        own_headers: list[tuple[bytes, bytes]],
+        body: Iterator[bytes] | None,
+        path: str | None = None,
     ) -> _Reply:
         headers = [
             (b"Host", self._endpoint.host_header),
@@ -335,7 +353,7 @@ class MemoryApi:
         ]
         if self._endpoint.authorization is not None:
             headers.append((b"Authorization", self._endpoint.authorization))
-        url = self._endpoint.url
+        url = self._endpoint.url if path is None else self._endpoint.beside(path)
         connection = httpcore.HTTPConnection(
             url.origin,
             ssl_context=self._ssl_context,

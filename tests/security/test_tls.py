@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from consumer import amqp, tls
+from consumer import amqp, tls, topology
 from consumer.errors import BrokerAway
 from consumer.memory_api import MemoryApi, MemoryApiError
 from consumer.settings import BrokerSettings
@@ -72,6 +72,7 @@ def test_a_good_certificate_is_taken_by_each_client(
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("SSL_CERT_FILE", str(secured.wallet.authority))
     assert amqp.depth(secured.broker_settings(Kind.GOOD)) is None
+    assert str(topology.survey(secured.broker_settings(Kind.GOOD)).tls).startswith("TLSv1")
     assert is_encrypted(secured.verified(postgres.url))
     assert is_encrypted(f"{postgres.url}?sslrootcert=system")
     assert probe(secured) == 404
@@ -160,6 +161,6 @@ def test_check_says_what_is_wrong_with_each_certificate(
         assert (done.returncode, failures) == (0, [])
         return
     assert done.returncode == 1
-    assert [line.split()[1] for line in failures] == ["broker", "database", "memory"]
+    assert [line.split()[1] for line in failures] == ["broker", "database", "API"]
     for line, reason in zip(failures, (IN_PYTHON[kind], IN_LIBPQ[kind], IN_PYTHON[kind]), strict=True):
         assert reason in line

@@ -1,0 +1,1 @@
+"""What `check` looks at: one subject a module, each giving findings. Nothing is changed by any of them."""
