@@ -12,7 +12,7 @@ _STYLE = re.compile(rb"<style>(.*?)</style>", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """An answer to `GET /`. headers: names in lower case, in the form that ASGI asks for; the length is not among them."""
+    """An answer to `GET /`. headers: in the form that ASGI asks for; the length is not among them."""
 
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...]

@@ -48,7 +48,14 @@ def child(slot: int, state: str = "busy", **fields: Any) -> Status:
 
 def empty_slot(slot: int, **fields: Any) -> Status:
     """Give a slot without a child."""
-    nobody = {"pid": None, "phase": None, "rss_mb": None, "rss_at_start_mb": None, "uptime_s": 0.0, "messages": 0}
+    nobody = {
+        "pid": None,
+        "phase": None,
+        "rss_mb": None,
+        "rss_at_start_mb": None,
+        "uptime_s": 0.0,
+        "messages": 0,
+    }
     return child(slot, "empty", **(nobody | fields))
 
 
@@ -57,7 +64,15 @@ def status(children: Sequence[Status], events: Sequence[Status] = (), **parts: A
     restarts = dict.fromkeys(
         ("rss_soft", "rss_hard", "deadline", "crashed", "oom_killed", "killed", "max_messages", "reload"), 0
     )
-    totals = {"processed": 1248, "failed": 3, "skipped": 41, "dead_lettered": 0, "duplicate": 6, "early": 0, "fenced": 0}
+    totals = {
+        "processed": 1248,
+        "failed": 3,
+        "skipped": 41,
+        "dead_lettered": 0,
+        "duplicate": 6,
+        "early": 0,
+        "fenced": 0,
+    }
     ready = all(one["state"] in {"idle", "busy"} for one in children)
     return {
         "supervisor": {
@@ -82,7 +97,11 @@ def status(children: Sequence[Status], events: Sequence[Status] = (), **parts: A
         | parts.get("supervisor", {}),
         "children": list(children),
         "totals": totals
-        | {"restarts": restarts, "failures": {"LOG_UNAVAILABLE": 3}, "calls": {"answered": 1248, "failed": 0, "barred": 0}}
+        | {
+            "restarts": restarts,
+            "failures": {"LOG_UNAVAILABLE": 3},
+            "calls": {"answered": 1248, "failed": 0, "barred": 0},
+        }
         | parts.get("totals", {}),
         "rates": {"processed_per_min": 18.0, "failed_per_min": 0.0} | parts.get("rates", {}),
         "queue": {
@@ -124,9 +143,19 @@ def _past(shape: str, ago: int, last: float, rng: Random) -> float | None:
             period = 46
             gone = ago % period if ago >= 20 else ago
             start = last if ago < 20 else SOFT_MB + 12.0
-            return None if ago >= 20 and gone == period - 1 else round(max(58.0, start - gone * 5.6 + rng.random() * 4), 1)
+            return (
+                None
+                if ago >= 20 and gone == period - 1
+                else round(max(58.0, start - gone * 5.6 + rng.random() * 4), 1)
+            )
         case "spike":
-            return None if ago in {9, 40} else round(58 + 300 * max(0.0, 1 - abs(ago - (11 if ago > 9 else 99)) / 5), 1) if ago != 0 else last
+            return (
+                None
+                if ago in {9, 40}
+                else round(58 + 300 * max(0.0, 1 - abs(ago - (11 if ago > 9 else 99)) / 5), 1)
+                if ago != 0
+                else last
+            )
         case "new":
             return None if ago > 12 else round(last - ago * 0.4, 1)
         case _:
@@ -141,7 +170,14 @@ def happened(ago_s: float, event: str, level: str = "info", **fields: Any) -> St
 def replaced(ago_s: float, slot: int, pid: int, reason: str, **fields: Any) -> list[Status]:
     """Give the events of a child that ended, and of its successor."""
     common = {"slot": slot, "pid": pid}
-    ended: Status = {"rss_mb": 312, "uptime_s": 260.0, "messages": 41, "conversation_id": None, "exit": 0, "signal": None}
+    ended: Status = {
+        "rss_mb": 312,
+        "uptime_s": 260.0,
+        "messages": 41,
+        "conversation_id": None,
+        "exit": 0,
+        "signal": None,
+    }
     ended |= fields
     killed = []
     if reason in {"rss_hard", "deadline"}:
@@ -159,14 +195,24 @@ def replaced(ago_s: float, slot: int, pid: int, reason: str, **fields: Any) -> l
     ]
 
 
-def last_end(ago_s: float, reason: str, pid: int, conversation_id: str | None, rss_mb: float | None) -> Status:
+def last_end(
+    ago_s: float, reason: str, pid: int, conversation_id: str | None, rss_mb: float | None
+) -> Status:
     """Give why the last child of a slot ended."""
-    return {"reason": reason, "at": NOW - ago_s, "pid": pid, "conversation_id": conversation_id, "rss_mb": rss_mb}
+    return {
+        "reason": reason,
+        "at": NOW - ago_s,
+        "pid": pid,
+        "conversation_id": conversation_id,
+        "rss_mb": rss_mb,
+    }
 
 
 def failed(ago_s: float, slot: int, conversation_id: str, code: str, ms: int = 60_004) -> Status:
     """Give the event of a message that failed."""
-    return happened(ago_s, "message_failed", "warning", slot=slot, conversation_id=conversation_id, code=code, ms=ms)
+    return happened(
+        ago_s, "message_failed", "warning", slot=slot, conversation_id=conversation_id, code=code, ms=ms
+    )
 
 
 def calm(children: int = 8) -> Status:
@@ -174,8 +220,13 @@ def calm(children: int = 8) -> Status:
     return status(
         [child(n, "idle" if n % 3 == 2 else "busy") for n in range(children)],
         [
-            happened(15_432, "supervisor_started", pid=4090, children=children, rss_budget_mb=300, rss_hard_mb=375),
-            *(happened(15_431 - n / 10, "child_ready", slot=n, pid=4100 + n, ms=210) for n in range(min(children, 8))),
+            happened(
+                15_432, "supervisor_started", pid=4090, children=children, rss_budget_mb=300, rss_hard_mb=375
+            ),
+            *(
+                happened(15_431 - n / 10, "child_ready", slot=n, pid=4100 + n, ms=210)
+                for n in range(min(children, 8))
+            ),
             failed(5210, 1, "c-3310", "LOG_UNAVAILABLE", 812),
             *replaced(2590, 6, 4066, "rss_soft", conversation_id="c-4290", messages=211, uptime_s=9400.0),
             happened(124, "retry_pass", rescued=0, due=2, published=2),
@@ -201,7 +252,9 @@ def leak(slot: int = 3) -> Status:
     events: list[Status] = []
     for n, ago in enumerate((560, 430, 300, 40)):
         reason = "rss_hard" if n == 3 else "rss_soft"
-        events += replaced(ago, slot, 4200 + n, reason, rss_mb=362 if n == 3 else 308 + n, conversation_id=f"c-{900 + n}")
+        events += replaced(
+            ago, slot, 4200 + n, reason, rss_mb=362 if n == 3 else 308 + n, conversation_id=f"c-{900 + n}"
+        )
     children = [child(n, "idle" if n % 3 == 2 else "busy") for n in range(8)]
     children[slot] = child(
         slot, pid=4243, rss_mb=271.4, growth_mb_per_100_messages=612.0, messages=35, uptime_s=39.0, restarts=17,
@@ -239,9 +292,25 @@ def poison(conversation_id: str = "c-17") -> Status:
     """One message kills two children, and is settled."""
     events = [
         *replaced(95, 3, 4103, "rss_hard", rss_mb=366, conversation_id=conversation_id, messages=12),
-        happened(94.5, "account_written", slot=3, pid=4103, cause="rss_hard", blamed=True, conversation_id=conversation_id),
+        happened(
+            94.5,
+            "account_written",
+            slot=3,
+            pid=4103,
+            cause="rss_hard",
+            blamed=True,
+            conversation_id=conversation_id,
+        ),
         *replaced(61, 5, 4105, "rss_hard", rss_mb=371, conversation_id=conversation_id, messages=77),
-        happened(60.5, "account_written", slot=5, pid=4105, cause="rss_hard", blamed=True, conversation_id=conversation_id),
+        happened(
+            60.5,
+            "account_written",
+            slot=5,
+            pid=4105,
+            cause="rss_hard",
+            blamed=True,
+            conversation_id=conversation_id,
+        ),
         failed(59, 1, conversation_id, "MEMORY_BUDGET_EXCEEDED", 31),
     ]
     children = [child(n, "idle" if n % 3 == 2 else "busy") for n in range(8)]
@@ -253,7 +322,8 @@ def poison(conversation_id: str = "c-17") -> Status:
     return status(
         children,
         events,
-        totals=_restarts(rss_hard=2) | {"failed": 4, "failures": {"LOG_UNAVAILABLE": 3, "MEMORY_BUDGET_EXCEEDED": 1}},
+        totals=_restarts(rss_hard=2)
+        | {"failed": 4, "failures": {"LOG_UNAVAILABLE": 3, "MEMORY_BUDGET_EXCEEDED": 1}},
     )
 
 
@@ -261,11 +331,14 @@ def bad_night() -> Status:
     """Something of everything, as a picture for the documentation: a leak, a poison message, a late child."""
     whole = leak()
     other = poison("c-17")
-    whole["events"] = sorted([*whole["events"], *other["events"], *calm()["events"][-7:]], key=lambda one: one["ts"])
+    whole["events"] = sorted(
+        [*whole["events"], *other["events"], *calm()["events"][-7:]], key=lambda one: one["ts"]
+    )
     children = whole["children"]
     for slot in (1, 5):
-        children[slot] |= {"restarts": 1, "uptime_s": 61.0 + 34 * (slot == 1), "messages": 4,
-                           "last_end": last_end(61 + 34 * (slot == 1), "rss_hard", 4100 + slot, "c-17", 371.0)}  # fmt: skip
+        ago_s = 95.0 if slot == 1 else 61.0
+        end = last_end(ago_s, "rss_hard", 4100 + slot, "c-17", 371.0)
+        children[slot] |= {"restarts": 1, "uptime_s": ago_s, "messages": 4, "last_end": end}
     for event in whole["events"]:
         if event.get("conversation_id") == "c-17" and event.get("slot") == 3:
             event["slot"], event["pid"] = 1, 4101

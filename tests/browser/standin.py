@@ -63,6 +63,7 @@ class StandIn:
         handler.end_headers()
         self.streams += 1
         try:
+            handler.wfile.write(b"retry: 200\n\n")
             _write(handler, "history", self._history)
             while not (self._stopping or self._refusing):
                 version = self._version
