@@ -202,7 +202,8 @@ def _remedy(status: Status) -> Text:
 def _breaker(breaker: Mapping[str, Any]) -> Text:
     if breaker["state"] == "closed":
         failed = breaker.get("failed_in_a_row", 0)
-        return Text(f"closed{f', the last {failed} calls failed' if failed > 1 else ''}")
+        text = Text("closed")
+        return text.append(f", the last {failed} calls failed", ODD) if failed > 1 else text
     text = Text(
         f"{breaker['state'].replace('_', ' ').upper()} for {span(breaker['open_s'])}, no messages are taken",
         BAD,

@@ -15,7 +15,7 @@ import click
 from supervisor.cli.given import options, settings
 from supervisor.cli.help import SectionedCommand
 from supervisor.cli.inquiry import Inquiry, NoAnswer, Standing
-from supervisor.cli.options import STATUS
+from supervisor.cli.options import BY_NAME, STATUS
 from supervisor.cli.visit import Failed, json_line
 from supervisor.cli.whereabouts import NoneFound, address, found, processes, url
 
@@ -85,7 +85,8 @@ def _where(context: click.Context, base: str | None) -> Where:
     listen = settings(context, STATUS).supervisor.listen
     configured = "" if listen is None else str(listen)
     said = base or (url(configured) if context.find_root().ensure_object(dict).get("listen") else None)
-    return lambda: said or address(found(processes()), configured)
+    meant = bool(os.environ.get(BY_NAME["listen"].env))
+    return lambda: said or address(found(processes()), configured, meant=meant)
 
 
 def _look(inquiry: Inquiry, where: Where) -> Standing:

@@ -54,12 +54,15 @@ def found(running: Iterable[Process]) -> list[Found]:
     return [Found(pid, addresses.get(pid)) for pid in sorted(heads | addresses.keys())]
 
 
-def address(supervisors: Sequence[Found], configured: str) -> str:
+def address(supervisors: Sequence[Found], configured: str, *, meant: bool = False) -> str:
     """Choose the URL to ask. configured: HOST:PORT that a supervisor would listen on by our settings, or empty.
 
-    Raises NoneFound, which says what to do.
+    meant: that was given, and is no default: of several supervisors, it is the one. Raises NoneFound, which says what
+    to do.
     """
     answering = [each for each in supervisors if each.address is not None]
+    if meant and url(configured) in {url(each.address or "") for each in answering}:
+        return url(configured)
     match answering:
         case [Found(address=str(only))]:
             return url(only)

@@ -157,7 +157,9 @@ def test_the_one_that_answers_is_asked() -> None:
     assert address([mute, other], "") == "http://[::1]:9465"
     assert address([], "[::]:7") == "http://[::1]:7"
     with pytest.raises(NoneFound, match=r"2 supervisors run here \(pid 10 on http.*pid 20 on .*--url"):
-        address([one, other], "")
+        address([one, other], "127.0.0.1:9464")
+    assert address([one, other], "127.0.0.1:9464", meant=True) == "http://127.0.0.1:9464"
+    assert address([one], "127.0.0.1:1", meant=True) == "http://127.0.0.1:9464"
     with pytest.raises(NoneFound, match=r"pid 30\) answers nowhere.*kill -USR1 30"):
         address([mute], "127.0.0.1:1")
     assert url("localhost:80") == "http://localhost:80"
