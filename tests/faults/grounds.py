@@ -5,14 +5,13 @@ import signal
 from collections.abc import Callable
 from functools import partial
 from time import sleep
-from urllib.parse import urlsplit
 
 from scripts.faults.failpoints import Fault, happened
 from tests.faults.cells import Cell, Ground
 from tests.faults.laboratory import Laboratory
 from tests.fixtures.amqp_proxy import AmqpProxy, Fate, nth
 from tests.fixtures.eventually import eventually
-from tests.fixtures.proxy import Loss, Proxy, Relay
+from tests.fixtures.proxy import Loss, Proxy, Relay, host_and_port, through
 from tests.fixtures.worker import Worker
 
 ORDINARY = 4  # conversations to each faulty one
@@ -87,18 +86,6 @@ def _finish(lab: Laboratory) -> Worker:
     heir = _take_up(lab)
     assert heir.stop() == 0
     return heir
-
-
-def host_and_port(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    assert parts.hostname is not None
-    assert parts.port is not None
-    return parts.hostname, parts.port
-
-
-def through(proxy: Relay, url: str) -> str:
-    """Lead a URL through a proxy."""
-    return url.replace(f":{urlsplit(url).port}", f":{proxy.port}")
 
 
 def lost(lab: Laboratory) -> Worker:

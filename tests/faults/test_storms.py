@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -21,8 +21,8 @@ from scripts.servers.stack import Stack
 from tests.fixtures.amqp_proxy import AmqpProxy, any_half
 from tests.fixtures.desk import Desk
 from tests.fixtures.failpoints import Stepped
-from tests.fixtures.proxy import Relay
-from tests.fixtures.worker import Worker
+from tests.fixtures.proxy import Relay, host_and_port, through
+from tests.fixtures.worker import Worker, starting
 
 SIZE_BYTES = 3_000
 USERS = 50
@@ -46,15 +46,8 @@ def tell(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> 
 @pytest.fixture
 def start_stepped(environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
     """Start the program with failpoints: start_stepped(**environment overrides)."""
-    started: list[Stepped] = []
-
-    def start(**overrides: str) -> Stepped:
-        started.append(Stepped(environment | {COUNTED_IN: str(tmp_path)} | overrides, "--allow-overcommit"))
-        return started[-1]
-
-    yield start
-    for worker in started:
-        worker.destroy()
+    with starting(Stepped, environment | {COUNTED_IN: str(tmp_path)}) as start:
+        yield partial(start, "--allow-overcommit")
 
 
 def publish(desk: Desk, names: list[str]) -> None:
@@ -276,15 +269,3 @@ def held(rabbitmq: RabbitMQ, desk: Desk) -> int:
     """Count a queue's messages, those on their way to an acknowledgement included."""
     lines = rabbitmq.rabbitmqctl("list_queues", "name", "messages").splitlines()
     return next(int(line.split()[1]) for line in lines if line.split()[:1] == [desk.broker.queue])
-
-
-def host_and_port(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    assert parts.hostname is not None
-    assert parts.port is not None
-    return parts.hostname, parts.port
-
-
-def through(proxy: Relay, url: str) -> str:
-    """Lead a URL through a proxy."""
-    return url.replace(f":{urlsplit(url).port}/", f":{proxy.port}/")

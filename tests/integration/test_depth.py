@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from urllib.parse import urlsplit, urlunsplit
 
 import pika
 import pytest
@@ -12,7 +11,7 @@ from consumer.depth import Depth, Gauge
 from consumer.errors import BrokerAway
 from consumer.settings import BrokerSettings
 from tests.fixtures.eventually import eventually
-from tests.fixtures.proxy import Relay
+from tests.fixtures.proxy import Relay, host_and_port, through
 
 
 @pytest.fixture
@@ -34,15 +33,13 @@ def test_what_is_ready_is_counted_again_and_again(gauge: Gauge, rabbitmq_url: st
 
 def test_a_lost_connection_is_told_and_made_anew(rabbitmq_url: str, queue: str) -> None:
     """The reading that meets it fails in our own words, and the next one succeeds."""
-    url = urlsplit(rabbitmq_url)
-    with Relay(url.hostname or "", url.port or 0) as relay:
-        through = urlunsplit(url._replace(netloc=url.netloc.replace(str(url.port), str(relay.port))))
-        with closing(Gauge(BrokerSettings(through, queue))) as gauge:
+    relay = Relay(*host_and_port(rabbitmq_url))
+    with relay, closing(Gauge(BrokerSettings(through(relay, rabbitmq_url), queue))) as gauge:
+        gauge.read()
+        relay.cut()
+        with pytest.raises(BrokerAway):
             gauge.read()
-            relay.cut()
-            with pytest.raises(BrokerAway):
-                gauge.read()
-            assert gauge.read() == Depth(None, None, None)
+        assert gauge.read() == Depth(None, None, None)
 
 
 def test_a_broker_that_is_away_is_named(queue: str) -> None:
