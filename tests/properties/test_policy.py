@@ -14,7 +14,7 @@ from supervisor.budget import Level
 from supervisor.errands import Errand, Kind
 from supervisor.events import VOLUNTARY, Cause
 from supervisor.lifecycle import LOCKING, UNCOUNTED, Phase, State
-from supervisor.limits import MB, SupervisorSettings
+from supervisor.limits import MB, Listen, SupervisorSettings
 from supervisor.reading import Reading, SlotView
 from supervisor.restart import LONGEST_PAUSE_S
 from supervisor.roster import Child, Roster, account
@@ -31,6 +31,7 @@ SETTINGS = SupervisorSettings(
     max_messages=10,
     retry_every_s=300,
     container_limit_bytes=LIMIT,
+    listen=Listen("127.0.0.1", 9464),
 )
 CALM_TURNS = 60
 BUSY = (
@@ -158,6 +159,9 @@ class World:
             del self.errands[pid]
             if errand.kind is Kind.RETRY:
                 self.roster.retry_at = self.now + SETTINGS.retry_every_s
+            elif errand.kind is Kind.STATUS:
+                pause = self.roster.status_ended(errand.started_at, self.now, self.rng.random())
+                assert 0 < pause <= LONGEST_PAUSE_S
             elif end.code == 0:
                 self.written += [death.pid for death in self.roster.accounts.written()]
             else:
@@ -215,8 +219,10 @@ class World:
                 if kind is Kind.JANITOR:
                     assert self.roster.accounts.hand_out()
                 assert self.roster.errand(kind) is None, "one errand of a kind at a time"
+                assert kind is Kind.JANITOR or self.roster.stop is None, "nothing new is begun at the end"
                 self.roster.errands[self.pids] = Errand(kind, self.pids, self.now)
             case policy.Recall(pid):
+                assert self.roster.errands[pid].kind is not Kind.STATUS, "it may live for ever"
                 self.errands[pid] = Exit(None, 9)
             case policy.GiveUp(code, _):
                 assert not any(child.ready_at for child in self.roster.children())
@@ -401,8 +407,9 @@ class SupervisorInAnyWorld(RuleBasedStateMachine):
         for _ in range(CALM_TURNS):
             for body in list(world.bodies.values()):
                 self._behave(body)
-            for pid in world.roster.errands:
-                world.errands.setdefault(pid, Exit(0, None))
+            for pid, errand in world.roster.errands.items():
+                if errand.kind is not Kind.STATUS:
+                    world.errands.setdefault(pid, Exit(0, None))
             world.turn()
             world.now += 2.0
         if world.roster.stop is not None:
@@ -412,6 +419,7 @@ class SupervisorInAnyWorld(RuleBasedStateMachine):
         assert [child.slot for child in living] == list(range(world.roster.target))
         assert all(child.state is State.READY and child.seated and not child.to_reload for child in living)
         assert not world.roster.accounts.waiting
+        assert world.roster.errand(Kind.STATUS) is not None, "somebody answers"
         assert (world.roster.turn, world.roster.heir, world.roster.leaving) == (None, None, None)
 
     def _behave(self, body: Body) -> None:
