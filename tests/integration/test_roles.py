@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege
 
+from repository import server
 from repository.connection import Database
 from repository.deaths import Mark, Past, record
 from repository.events import Events
@@ -193,6 +194,32 @@ def test_an_operator_can_do_what_an_operator_does(roles: Roles, desk: Desk, comm
         said = command(*arguments, "--database-url", roles.url(roles.operator))
         assert said.code == 0, (arguments, said)
     assert desk.query("SELECT * FROM conversation_events") == []
+
+
+def test_check_looks_for_what_the_script_grants(roles: Roles, command: Command) -> None:
+    """Neither more nor less; to an outsider it names what is missing, and of others' sessions only that they are."""
+    for role, needs, words in (
+        (roles.worker, server.WORKER, "may do all that run and retry need"),
+        (roles.operator, server.OPERATOR, "may do what the operator's commands need"),
+    ):
+        database = Database(roles.url(role))
+        assert server.rights(database).granted == needs
+        database.close()
+        said = command("check", "--db", "--database-url", roles.url(role))
+        assert f"ok   rights         {role}_user {words}" in said.out
+    with psycopg.connect(roles.owner, application_name="another's"):
+        assert (
+            "another's: 1 hidden" in command("check", "--db", "--database-url", roles.url(roles.worker)).out
+        )
+    with psycopg.connect(roles.owner, autocommit=True) as connection:
+        connection.execute(f"REVOKE UPDATE ON friendship_status FROM {roles.worker}".encode())
+        connection.execute(f"REVOKE SELECT ON friendship_migrations FROM {roles.worker}".encode())
+    said = command("check", "--db", "--database-url", roles.url(roles.worker))
+    assert said.code == 1
+    assert (
+        "lacks UPDATE on friendship_status; SELECT on friendship_migrations -> psql -f scripts/role.sql"
+        in said.out
+    )
 
 
 def test_every_table_of_ours_is_granted_something(roles: Roles, desk: Desk) -> None:
