@@ -152,10 +152,10 @@ def test_dead_letters_are_listed_from_both_places(dead: Desk, command: Command) 
     assert SECRET not in shown.out
     assert "header details" in shown.out
     settled(dead, 2)
-    (shown,) = command("dead", "show", "--id=id-0", "--json").objects
-    assert (shown["place"], shown["headers"]["details"], "body" in shown) == ("queue", "not JSON", False)
-    (shown,) = command("dead", "show", "--id=id-2", "--json", "--body").objects
-    assert (shown["place"], shown["hits"], shown["body"]) == ("table", 1, "kept")
+    (letter,) = command("dead", "show", "--id=id-0", "--json").objects
+    assert (letter["place"], letter["headers"]["details"], "body" in letter) == ("queue", "not JSON", False)
+    (letter,) = command("dead", "show", "--id=id-2", "--json", "--body").objects
+    assert (letter["place"], letter["hits"], letter["body"]) == ("table", 1, "kept")
     settled(dead, 2)
     bodies = command("dead", "show", "--body")
     for text in (SECRET, "kept", "large "):
