@@ -10,7 +10,6 @@ from consumer.errors import LogUnavailable, LogUnusable
 from consumer.memory_api import (
     MemoryApiBadResponse,
     MemoryApiError,
-    MemoryApiFailure,
     MemoryApiRejected,
     MemoryApiTimeout,
 )
@@ -32,11 +31,14 @@ def out_of_memory(error: Exception) -> bool:
     )
 
 
-def call_end(failure: MemoryApiFailure) -> CallEnd:
-    """Say what a failed call tells of the next one. A request that is refused for what is in it was answered."""
-    if isinstance(failure, MemoryApiRejected):
-        return "answered"
-    return "barred" if isinstance(failure, MemoryApiError) and failure.opens_breaker else "failed"
+def call_end(error: Exception) -> CallEnd:
+    """Say what a call that raised tells of the next one. A request that is refused for what is in it was answered."""
+    match error:
+        case MemoryApiRejected():
+            return "answered"
+        case MemoryApiError(opens_breaker=True):
+            return "barred"
+    return "failed"
 
 
 def failure_of(error: Exception) -> Failure:  # noqa: PLR0911 (one line an error class)
