@@ -1,10 +1,11 @@
 """A thread of the load test: it works until it is told to end, and whoever waits for it learns of its failure."""
 
 import threading
+from abc import ABC, abstractmethod
 from typing import Self
 
 
-class Background:
+class Background(ABC):
     """What runs beside a replay; a context manager. A subclass says in `work` what it does, and obeys `over`."""
 
     def __init__(self) -> None:
@@ -12,9 +13,9 @@ class Background:
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=type(self).__name__, daemon=True)
 
+    @abstractmethod
     def work(self) -> None:
         """Do it; return when it is done or `over` is set."""
-        raise NotImplementedError
 
     @property
     def busy(self) -> bool:
