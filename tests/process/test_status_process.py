@@ -18,7 +18,7 @@ import pytest
 from supervisor.status import guests
 from tests.fixtures.eventually import eventually
 from tests.process.fakes import TROUBLE
-from tests.process.runs import Run, Start
+from tests.process.runs import Run, Start, gone
 
 TITLE = re.compile(r"friendship-supervisor: status on (127\.0\.0\.1):(\d+)")
 
@@ -157,6 +157,17 @@ def test_its_death_is_repaired_and_no_child_notices(start: Start) -> None:
         assert sorted(child["pid"] for child in status(client)["children"]) == children
     assert len(run.logged("child_forked")) == 2
     run.ends_well()
+
+
+def test_it_does_not_outlive_a_killed_supervisor(start: Start) -> None:
+    """The kernel sees to that, whatever it was doing, and its port is free again."""
+    run = begin(start)
+    where = address(run)
+    run.send(signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL
+    eventually(lambda: all(gone(line["pid"]) for line in run.logged("status_listening")), "it is gone")
+    with socket.create_server(where):
+        pass
 
 
 def test_a_taken_port_is_taken_as_soon_as_it_is_free(start: Start) -> None:
