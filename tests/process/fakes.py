@@ -5,6 +5,7 @@ appears says go. Limits come from LIMITS, a JSON object.
 """
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -17,6 +18,8 @@ from supervisor.events import Death
 from supervisor.limits import MB, Listen, SupervisorSettings
 from supervisor.programs import ChildRuntime, Depth
 from supervisor.status import desk, guests
+
+log = logging.getLogger("friendship.fakes")
 
 STEP = 16 * MB
 TROUBLE = "MEMORY_API_TIMEOUT"
@@ -75,6 +78,16 @@ class Fakes:
         runtime.settled("processed")
         self._until_stop(runtime)
         return len(kept[:0])
+
+    def chatty(self, runtime: ChildRuntime) -> int:
+        """Log more than a pipe holds, and only then settle a message."""
+        runtime.ready()
+        self._claim(runtime)
+        for number in range(1000):
+            log.warning("chatter", extra={"number": number, "padding": "x" * 200})
+        runtime.settled("processed")
+        (self.directory / f"chatted-{runtime.slot}").touch()
+        return self._until_stop(runtime)
 
     def failing(self, runtime: ChildRuntime) -> int:
         """Fail one message after a call, then wait."""
