@@ -192,9 +192,13 @@ def demonstrate(options: Options, console: Console, stack: Stack, directory: Pat
         f"--rss-hard-mb={budget_mb + HARD_ROOM_MB}",
         f"--max-message-mb={MAX_MESSAGE_MB}",
         "--allow-overcommit",
+        "--listen=127.0.0.1:0",
     )
     try:
-        supervisor.wait_for("child_ready")
+        page = supervisor.wait_for("status_listening")["address"]
+        console.print(
+            f"demo: the same on a page of its own, for as long as this lasts: http://{page}/", markup=False
+        )
         to_skip = sum(json.loads(line).get("bot_type") == "NEXT_LESSON" for line in examples)
         show = Show(len(examples) + options.big, to_skip)
         publisher = publish(environment, directory, options.big)
