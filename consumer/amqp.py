@@ -145,16 +145,6 @@ def ready(channel: BlockingChannel, name: str) -> int | None:
     return int(declared.method.message_count)
 
 
-def depth(settings: BrokerSettings) -> int | None:
-    """Say how many messages are ready in the queue, or None when there is no queue. Raises BrokerAway."""
-    with translated():
-        connection = pika.BlockingConnection(parameters(settings, "check"))
-        try:
-            return ready(connection.channel(), settings.queue)
-        finally:
-            connection.close()
-
-
 class BrokerLink:
     """The connection over which one child receives and acknowledges.
 

@@ -6,11 +6,12 @@ import pika
 import pytest
 
 from consumer.admission import Admission
-from consumer.amqp import BrokerLink, Publisher, depth
+from consumer.amqp import BrokerLink, Publisher
 from consumer.errors import BrokerAway
 from consumer.ports import Delivery
 from consumer.settings import BrokerSettings
 from scripts.servers.rabbitmq import RabbitMQ
+from tests.fixtures.depth import depth
 from tests.fixtures.eventually import eventually
 
 

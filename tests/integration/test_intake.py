@@ -10,11 +10,12 @@ import psutil
 import pytest
 
 from consumer.admission import Admission
-from consumer.amqp import BrokerLink, Publisher, depth
+from consumer.amqp import BrokerLink, Publisher
 from consumer.errors import BodyNotKept, BrokerAway, NoRoom
 from consumer.intake import Spool
 from consumer.ports import Delivery
 from consumer.settings import BrokerSettings
+from tests.fixtures.depth import depth
 from tests.fixtures.eventually import eventually
 
 LARGE = 20_000_000

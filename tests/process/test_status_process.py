@@ -220,16 +220,16 @@ def test_clients_that_send_nothing_do_not_keep_others_out(start: Start) -> None:
     where = address(run)
     idle = [socket.create_connection(where) for _ in range(2 * guests.MOST)]
     try:
-        for client in idle[::2]:
-            client.sendall(b"GET /status HTTP/1.1\r\nHost: loc")
+        for half_said in idle[::2]:
+            half_said.sendall(b"GET /status HTTP/1.1\r\nHost: loc")
         with asking(run) as client:
             assert client.get("/healthz").status_code == 200
         process = status_process(run)
         assert process is not None
         eventually(lambda: process.num_fds() <= guests.MOST + 40, "the oldest have to go")
     finally:
-        for client in idle:
-            client.close()
+        for link in idle:
+            link.close()
     run.ends_well()
 
 

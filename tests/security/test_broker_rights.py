@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from consumer.admission import Admission
-from consumer.amqp import BrokerLink, Publisher, depth
+from consumer.amqp import BrokerLink, Publisher
 from consumer.errors import BrokerAway
 from consumer.settings import BrokerSettings
 from scripts.servers.rabbitmq import RabbitMQ
+from tests.fixtures.depth import depth
 from tests.fixtures.desk import Desk
 from tests.fixtures.eventually import eventually
 

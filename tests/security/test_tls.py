@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from consumer import amqp, tls, topology
+from consumer import tls, topology
 from consumer.errors import BrokerAway
 from consumer.memory_api import MemoryApi, MemoryApiError
 from consumer.settings import BrokerSettings
@@ -15,6 +15,7 @@ from repository.errors import DatabaseAway
 from scripts.conversations import make
 from scripts.servers.postgres import Postgres
 from scripts.servers.tls import Kind
+from tests.fixtures.depth import depth
 from tests.fixtures.desk import Desk
 from tests.fixtures.tls import Secured
 from tests.fixtures.worker import Worker
@@ -45,7 +46,7 @@ def test_a_bad_certificate_is_refused_by_each_client_with_the_reason(
     """Of another host, of an authority that nobody trusts, and over: the server is away, nothing else."""
     secured.show(kind)
     with pytest.raises(BrokerAway) as broker:
-        amqp.depth(secured.broker_settings(kind))
+        depth(secured.broker_settings(kind))
     with pytest.raises(DatabaseAway) as database:
         Database(secured.verified(postgres.url)).connection()
     monkeypatch.setenv("SSL_CERT_FILE", str(secured.wallet.authority))
@@ -71,7 +72,7 @@ def test_a_good_certificate_is_taken_by_each_client(
     """The same servers, the same trust: what was refused before was refused for its certificate. No proxy is asked."""
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("SSL_CERT_FILE", str(secured.wallet.authority))
-    assert amqp.depth(secured.broker_settings(Kind.GOOD)) is None
+    assert depth(secured.broker_settings(Kind.GOOD)) is None
     assert str(topology.survey(secured.broker_settings(Kind.GOOD)).tls).startswith("TLSv1")
     assert is_encrypted(secured.verified(postgres.url))
     assert is_encrypted(f"{postgres.url}?sslrootcert=system")
@@ -85,9 +86,9 @@ def test_a_url_without_an_authority_trusts_those_of_the_system(
     broker = BrokerSettings(secured.broker.url(Kind.GOOD), "any")
     monkeypatch.setattr(tls, "trusting_the_system", tls.trusting_the_system.__wrapped__)
     with pytest.raises(BrokerAway, match="unable to get local issuer certificate"):
-        amqp.depth(broker)
+        depth(broker)
     monkeypatch.setenv("SSL_CERT_FILE", str(secured.wallet.authority))
-    assert amqp.depth(broker) is None
+    assert depth(broker) is None
 
 
 def test_the_main_job_over_tls_waits_for_good_certificates(
