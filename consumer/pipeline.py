@@ -410,7 +410,8 @@ class Pipeline:
             self._store.release(claim)
         except (DatabaseAway, Fenced) as error:
             log.info(
-                "release_left_to_lease", extra={"conversation_id": claim.conversation_id, "reason": str(error)}
+                "release_left_to_lease",
+                extra={"conversation_id": claim.conversation_id, "reason": str(error)},
             )
 
     # Refusing
