@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
+from supervisor import __version__
+
 NOW = 1_767_225_845.0
 SOFT_MB, HARD_MB, DEADLINE_S = 300, 375, 90.0
 EVERY_S, SAMPLES = 2, 150
@@ -77,7 +79,7 @@ def status(children: Sequence[Status], events: Sequence[Status] = (), **parts: A
     return {
         "supervisor": {
             "pid": 4090,
-            "version": "0.6.0",
+            "version": __version__,
             "host": "worker-3",
             "uptime_s": 15_432.0,
             "children_target": len(children),
@@ -121,7 +123,7 @@ def status(children: Sequence[Status], events: Sequence[Status] = (), **parts: A
 def history(whole: Status, shapes: dict[int, str] | None = None) -> Status:
     """Give a history that leads to this status. shapes: "leak", "spike" or "new" for a slot; else "flat"."""
     rng = Random(6)
-    lines = {}
+    lines: dict[str, list[float | None]] = {}
     for one in whole["children"]:
         last = one["rss_mb"]
         if last is None:
@@ -169,7 +171,7 @@ def happened(ago_s: float, event: str, level: str = "info", **fields: Any) -> St
 
 def replaced(ago_s: float, slot: int, pid: int, reason: str, **fields: Any) -> list[Status]:
     """Give the events of a child that ended, and of its successor."""
-    common = {"slot": slot, "pid": pid}
+    common: Status = {"slot": slot, "pid": pid}
     ended: Status = {
         "rss_mb": 312,
         "uptime_s": 260.0,
@@ -182,7 +184,11 @@ def replaced(ago_s: float, slot: int, pid: int, reason: str, **fields: Any) -> l
     killed = []
     if reason in {"rss_hard", "deadline"}:
         ended |= {"exit": None, "signal": 9}
-        seen = {"reason": reason, "rss_mb": ended["rss_mb"], "conversation_id": ended["conversation_id"]}
+        seen: Status = {
+            "reason": reason,
+            "rss_mb": ended["rss_mb"],
+            "conversation_id": ended["conversation_id"],
+        }
         killed = [
             happened(ago_s + 0.6, "child_frozen", "warning", **common, **seen),
             happened(ago_s + 0.1, "child_killed", "warning", **common, **seen),

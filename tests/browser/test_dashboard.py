@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from supervisor import __version__
 from tests.browser import scenes
 from tests.browser.conftest import OpenTab, Serve
 
@@ -29,9 +30,9 @@ def test_shows_what_it_hears(open_tab: OpenTab, serve: Serve) -> None:
     tab = open_tab(serve(scenes.calm()).url).live()
     assert "ready" in tab.text("#state")
     assert tab.text("#host") == "on worker-3"
-    assert tab.text("#facts") == "up 4 h 17 min pid 4090 version 0.6.0"
+    assert tab.text("#facts") == f"up 4 h 17 min pid 4090 version {__version__}"
     assert tab.text("#sentence") == "All is well: 8 of 8 children ready."
-    assert "Processed 1,248 18 in the last minute" in tab.text("#tiles")
+    assert "Processed 1,248 18 a minute" in tab.text("#tiles")
     assert "Ready in the queue 214 6 unacked here, 0 dead" in tab.text("#tiles")
     assert tab.ask("document.querySelectorAll('#rows > tr').length") == 8
     assert "c-4724" in tab.text("#slot-1")

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 from collections.abc import Callable
 
 import pytest
 
+from scripts.conversations import make
+from scripts.faults.injected import LEAK, TIME_SCALE
+from scripts.servers.memory_api import MemoryApiStandIn
 from tests.browser.conftest import OpenTab
-from tests.fixtures.worker import Worker
+from tests.fixtures.desk import Desk
+from tests.fixtures.worker import Injected, Worker
 
 pytestmark = pytest.mark.full
 
+PHONE = {"width": 360, "height": 740}
 READY = "latest.supervisor.ready && latest.children.every(one => one.state === 'idle')"
 
 
@@ -58,13 +64,62 @@ def test_a_killed_child_and_a_restart_show(
     assert successor.stop() == 0
 
 
-def test_the_page_comes_as_its_policy_demands(
-    start_worker: Callable[..., Worker], open_tab: OpenTab, address: str
+def test_a_leak_is_read_from_the_page(
+    start_injected: Callable[..., Injected],
+    desk: Desk,
+    memory_api: MemoryApiStandIn,
+    open_tab: OpenTab,
+    address: str,
 ) -> None:
-    """A failing message shows with its code, slot and conversation, and at 360 px nothing sticks out."""
-    start_worker(FRIENDSHIP_LISTEN=address).wait_for("status_listening")
-    tab = open_tab(f"http://{address}/", viewport={"width": 360, "height": 740}, color_scheme="dark").live()
-    tab.wait(READY)
+    """Children that leak: the page names the slots, the reason, and how fast they grow, also on a phone."""
+    memory_api.set_mode("delay", seconds=0.1)
+    options = ("--rss-mb=100", "--rss-hard-mb=250", "--allow-overcommit")
+    worker = start_injected(*options, FRIENDSHIP_LISTEN=address, **{LEAK: "5"})
+    worker.wait_for("status_listening")
+    tab = open_tab(f"http://{address}/", viewport=PHONE, color_scheme="dark").live()
+    desk.publish_many(100, size_bytes=2_000)
+    worker.wait_for("child_exited", times=4, reason="rss_soft")
+    tab.wait("latest.children.some(one => one.restarts > 1)")
+    slot = tab.ask("latest.children.find(one => one.restarts > 1).slot")
+    assert f"Slot {slot} was replaced " in tab.text("#verdict")
+    assert "reason rss_soft" in tab.text("#verdict")
     assert tab.overflows_px() <= 0
-    headers = tab.ask("fetch('./').then(answer => answer.headers.get('content-security-policy'))")
-    assert headers.startswith("default-src 'none'; script-src 'sha256-")
+
+
+def test_an_outage_is_read_from_the_page(
+    start_injected: Callable[..., Injected],
+    desk: Desk,
+    memory_api: MemoryApiStandIn,
+    open_tab: OpenTab,
+    address: str,
+) -> None:
+    """The Memory API is away: the page says so first, with the code, and where it was met last."""
+    worker = start_injected(FRIENDSHIP_LISTEN=address, **{TIME_SCALE: "0.05"})
+    worker.wait_for("status_listening")
+    tab = open_tab(f"http://{address}/").live()
+    memory_api.stop()
+    desk.publish_many(40, size_bytes=2_000)
+    worker.wait_for("breaker_opened")
+    tab.wait("!document.querySelector('#breaker').hidden && latest.events.some(one => one.code)")
+    assert tab.text("#sentence").startswith("The Memory API is down")
+    told = tab.text("#verdict")
+    assert "MEMORY_API_ERROR" in told
+    assert re.search(r"The last message that failed of it: slot [01], conversation \S+, at ", told), told
+    memory_api.start_again()
+    tab.wait("document.querySelector('#breaker').hidden")
+
+
+def test_a_poison_message_is_read_from_the_page(
+    start_injected: Callable[..., Injected], desk: Desk, open_tab: OpenTab, address: str
+) -> None:
+    """One conversation kills two children: the page names it, both slots' reason, and what became of it."""
+    worker = start_injected(FRIENDSHIP_LISTEN=address)
+    worker.wait_for("status_listening")
+    tab = open_tab(f"http://{address}/").live()
+    desk.publish([make("poison-7", "user-1")])
+    worker.wait_until(lambda: desk.status("poison-7") == "FAILED", "it has failed")
+    tab.wait("latest.events.some(one => one.code === 'CHILD_CRASHED')")
+    told = tab.text("#verdict")
+    assert re.match(r"What is wrong now Conversation poison-7 killed 2 children, in slot [01]", told), told
+    assert "reason crashed." in told
+    assert "The message is FAILED CHILD_CRASHED." in told
