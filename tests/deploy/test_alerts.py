@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -164,3 +165,14 @@ def test_promtool_can_read_what_the_dashboard_asks(tmp_path: Path) -> None:
     done = run(program("promtool"), "check", "rules", path)
     assert done.returncode == 0, done.stdout
     assert f"{len(rules)} rules found" in done.stdout
+
+
+@pytest.mark.full
+def test_promtool_has_nothing_against_the_exposition() -> None:
+    """Names and texts as Prometheus likes them, and a text that its parser can read."""
+    totals = Totals({"processed": 1}, {"X": 1})
+    text = metrics.exposition(standing([child(0)], boot_failures=0), totals)
+    done = subprocess.run(
+        [program("promtool"), "check", "metrics"], input=text, capture_output=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")

@@ -1,11 +1,13 @@
 """The manifests: that they fit together, and the published schemas."""
 
+import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.deploy.manifests import KUBERNETES, LIMITS, document, kubernetes, pod
-from tests.deploy.programs import program, run
+from tests.deploy.programs import program, run, without
 
 CUSTOM = {"ScaledObject", "TriggerAuthentication", "PodMonitor"}
 """Their schemas are in no package: nothing validates them here."""
@@ -92,3 +94,37 @@ def test_core_kinds_fit_the_published_schemas(path: Path) -> None:
     done = run(program("kubernetes-validate"), "--strict", path)
     assert done.returncode == 0, done.stdout
     assert "passed" in done.stdout
+
+
+@pytest.mark.full
+def test_kustomize_puts_the_example_together(base: Path) -> None:
+    """With all components: names with their hashes arrive where they are used, and what comes out is valid."""
+    place = base / "srv/k8s"
+    shutil.copytree(KUBERNETES, place, dirs_exist_ok=True)
+    example = place / "example/kustomization.yaml"
+    example.write_text(example.read_text().replace("# - ../retry-cronjob", "- ../retry-cronjob"))
+    installed = run(
+        "chroot", base, "apt-get", "install", "-y", "--no-install-recommends", "kustomize", limit_s=600
+    )
+    if installed.returncode != 0:
+        without(f"kustomize could not be installed: {installed.stdout[-500:]}")
+    done = run("chroot", base, "kustomize", "build", "/srv/k8s/example")
+    assert done.returncode == 0, done.stdout
+
+    built = {(each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(done.stdout)}
+    kinds = {kind for kind, _ in built}
+    assert kinds == CUSTOM | {"Namespace", "ConfigMap", "Secret", "Deployment", "Job", "CronJob"}
+    (config,) = (each for (kind, _), each in built.items() if kind == "ConfigMap")
+    assert config["data"]["FRIENDSHIP_RETRY_EVERY"] == "0"
+    secrets = {name for kind, name in built if kind in {"Secret", "ConfigMap"}}
+    for name in ("Deployment", "CronJob", "Job"):
+        (workload,) = (each for (kind, _), each in built.items() if kind == name)
+        (container,) = pod(workload)["containers"]
+        used = {reference["name"] for source in container["envFrom"] for reference in source.values()}
+        assert used <= secrets
+        assert container["image"] == "registry.example.com/friendship-supervisor:1.0"
+    assert ("Secret", "friendship-supervisor-keda") in built
+
+    (base / "srv/built.yaml").write_text(done.stdout)
+    done = run(program("kubernetes-validate"), "--strict", base / "srv/built.yaml")
+    assert done.returncode == 0, done.stdout
