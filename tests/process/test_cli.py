@@ -8,8 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import orjson
 import httpx
+import orjson
 import psutil
 import pytest
 
