@@ -1,5 +1,6 @@
 """The numbers of deploy/ follow from the program's own: change one there, and the test says what to write here."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 import pytest
 
 from supervisor.arithmetic import Balance, Demand
+from supervisor.cli.settings import HARD_FACTOR
 from supervisor.limits import MB
 from tests.deploy.manifests import (
+    CHECKOUT,
     DEMAND,
     DEPLOY,
     KUBERNETES,
@@ -108,3 +111,14 @@ def test_a_throttled_supervisor_would_look_too_late() -> None:
 def test_every_yaml_file_can_be_read(path: Path) -> None:
     """None is broken, those included that no other test looks into."""
     assert documents(path)
+
+
+def test_the_documents_table_is_the_arithmetic() -> None:
+    """docs/deploying.md lists what some numbers of children need, and for how long a drain may take."""
+    text = (CHECKOUT / "docs/deploying.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| (\d+) \| (\d+) \|", text, re.MULTILINE)
+    assert len(rows) > 5
+    for children, budget, hard, needed in (map(int, row) for row in rows):
+        assert hard == budget * HARD_FACTOR
+        assert needed * MB == Demand(children, hard * MB).total_bytes, f"{children} x {budget}"
+    assert f"`--drain-timeout`: {LIMITS.drain_timeout_s:g} s by default" in text
