@@ -30,13 +30,14 @@ SPARE_SLOTS = 32
 CONVERSATION_ID_BYTES = 1020
 CLAIMED_BY_BYTES = 200
 NOTE_BYTES = 200
+LAST_BYTES = 256
 FIELDS = struct.Struct(
     "<QQ"  # sequence, generation
-    "BBHHH"  # phase, flags, lengths of the three texts
+    "BBHHHH"  # phase, flags, lengths of the four texts
     "dddd"  # phase_since, heartbeat, message_since, waited_s
     "qqQI"  # event_id, epoch, body_bytes, body_crc32
     "QQdQ"  # messages, resting_rss_bytes, rested_at, fresh_rss_bytes
-    f"{CONVERSATION_ID_BYTES}s{CLAIMED_BY_BYTES}s{NOTE_BYTES}s"
+    f"{CONVERSATION_ID_BYTES}s{CLAIMED_BY_BYTES}s{NOTE_BYTES}s{LAST_BYTES}s"
 )
 CHECKSUM = struct.Struct("<I")
 SEQUENCE = struct.Struct("<Q")
@@ -160,6 +161,7 @@ def _pack(view: SlotView, sequence: int) -> bytes:
     conversation = cut(view.conversation_id or "", CONVERSATION_ID_BYTES)
     claimed_by = cut(view.claimed_by or "", CLAIMED_BY_BYTES)
     note = cut(view.note, NOTE_BYTES)
+    last = cut(view.last_conversation_id, LAST_BYTES)
     flags = (
         (IN_HAND if view.message_since is not None else 0)
         | (NAMED if view.conversation_id is not None else 0)
@@ -173,6 +175,7 @@ def _pack(view: SlotView, sequence: int) -> bytes:
         len(conversation),
         len(claimed_by),
         len(note),
+        len(last),
         view.phase_since,
         view.heartbeat,
         view.message_since or 0.0,
@@ -188,6 +191,7 @@ def _pack(view: SlotView, sequence: int) -> bytes:
         conversation,
         claimed_by,
         note,
+        last,
     )
 
 
@@ -200,6 +204,7 @@ def _unpack(body: bytes) -> SlotView:
         conversation_size,
         claimed_size,
         note_size,
+        last_size,
         phase_since,
         heartbeat,
         message_since,
@@ -215,6 +220,7 @@ def _unpack(body: bytes) -> SlotView:
         conversation,
         claimed_by,
         note,
+        last,
     ) = FIELDS.unpack_from(body)
     return SlotView(
         generation=generation,
@@ -230,6 +236,7 @@ def _unpack(body: bytes) -> SlotView:
         body_bytes=body_bytes,
         body_crc32=body_crc32,
         note=note[:note_size].decode(),
+        last_conversation_id=last[:last_size].decode(),
         messages=messages,
         resting_rss_bytes=resting,
         rested_at=rested_at,

@@ -130,7 +130,7 @@ class ChildKilled:
 
 @dataclass(frozen=True, slots=True)
 class ChildExited:
-    """A warning when nobody chose it."""
+    """A warning when nobody chose it. conversation_id: in hand; if none was, after_conversation_id: the last settled."""
 
     slot: int
     pid: int
@@ -141,6 +141,7 @@ class ChildExited:
     uptime_s: float
     messages: int
     conversation_id: str | None
+    after_conversation_id: str | None = None
 
     @property
     def level(self) -> int:

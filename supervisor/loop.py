@@ -493,7 +493,9 @@ class Loop:
 
     def _leave(self, code: int) -> None:
         for lost in self.roster.accounts.waiting:
-            self._tell(events.AccountUnwritten(lost.slot, lost.pid, lost.cause, lost.blamed, lost.conversation_id))
+            self._tell(
+                events.AccountUnwritten(lost.slot, lost.pid, lost.cause, lost.blamed, lost.conversation_id)
+            )
         self.exit_code = code
 
     def _fork(self, what: str, body: Callable[[], int], *, weigh: bool) -> Watched | None:

@@ -12,7 +12,8 @@ class SlotView:
     Times are monotonic seconds, shared by parent and child. message_since is None with nothing in hand; claimed_by
     is None until the child asks for the event. event_id and epoch are 0 until the claim is granted *and read*.
     resting_rss_bytes is what the child last weighed with nothing in hand and all tidied up; rested_at is when it found
-    that, 0 while it has not since its last delivery. fresh_rss_bytes: the first such weight.
+    that, 0 while it has not since its last delivery. fresh_rss_bytes: the first such weight. last_conversation_id: of
+    the last message that was settled; its end may be cut.
     """
 
     generation: int
@@ -32,6 +33,7 @@ class SlotView:
     resting_rss_bytes: int = 0
     rested_at: float = 0.0
     fresh_rss_bytes: int = 0
+    last_conversation_id: str = ""
 
     @property
     def claims(self) -> bool:

@@ -83,12 +83,13 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The last child of a slot that was replaced. at: wall clock, UTC; conversation_id: what it had in hand."""
+    """The last child of a slot that was replaced, as its ChildExited told of it. at: wall clock, UTC."""
 
     reason: Cause
     at: datetime
     pid: int
     conversation_id: str | None
+    after_conversation_id: str | None
     rss_mb: int | None
 
 
@@ -367,7 +368,14 @@ class Roster:
         boot_failures = slot.boot_failures + 1 if unborn else 0 if booted else slot.boot_failures
         restarted = self.stop is None and number < self.target and verdict.cause in RESTARTS
         exited = _exited(child, end, verdict, reading, now)
-        last_end = Ended(verdict.cause, died_at, child.pid, exited.conversation_id, exited.rss_mb)
+        last_end = Ended(
+            verdict.cause,
+            died_at,
+            child.pid,
+            exited.conversation_id,
+            exited.after_conversation_id,
+            exited.rss_mb,
+        )
         self.slots[number] = replace(
             slot,
             failures=failures,
@@ -536,4 +544,5 @@ def _exited(child: Child, end: Exit, verdict: Verdict, reading: Reading | None, 
         uptime_s=round(now - child.forked_at, 3),
         messages=view.messages if view else 0,
         conversation_id=view.conversation_id if view else None,
+        after_conversation_id=(view.last_conversation_id or None) if view and not view.in_hand else None,
     )

@@ -150,7 +150,11 @@ class Seat:
 
     def settled(self, outcome: str) -> None:
         self._board.layout.settle(self._counters, outcome, self._view.age_s(time.monotonic()))
-        self._enter(Phase.IDLE, **_EMPTY_HANDED, messages=self._view.messages + 1)
+        settled = {
+            "messages": self._view.messages + 1,
+            "last_conversation_id": self._view.conversation_id or "",
+        }
+        self._enter(Phase.IDLE, **{**_EMPTY_HANDED, **settled})
         self._rest()
 
     def failing(self, code: str) -> None:

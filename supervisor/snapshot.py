@@ -161,6 +161,7 @@ def _last_end(slot: Slot) -> dict[str, Any] | None:
         "at": round(end.at.timestamp(), 3),
         "pid": end.pid,
         "conversation_id": end.conversation_id,
+        "after_conversation_id": end.after_conversation_id,
         "rss_mb": end.rss_mb,
     }
 

@@ -51,10 +51,14 @@ def publish(context: click.Context, files: tuple[BinaryIO, ...], as_json: bool) 
             for file in files:
                 _publish_lines(file, broker.queue, publisher, tally, advance)
     except BrokerAway as away:
-        how = "was lost: {}; the line under way may have arrived" if begun else "is away: {}; nothing was sent"
+        how = (
+            "was lost: {}; the line under way may have arrived" if begun else "is away: {}; nothing was sent"
+        )
         lost = f"the broker {how.format(away.reason)}"
     except KeyboardInterrupt:
-        lost = "interrupted; the line under way may have arrived" if begun else "interrupted; nothing was sent"
+        lost = (
+            "interrupted; the line under way may have arrived" if begun else "interrupted; nothing was sent"
+        )
     if as_json:
         _tell(tally)
     else:

@@ -394,11 +394,13 @@ class _Children:
         elif held or why:
             yield Text(held or why, "" if held else ODD)
         end = child.get("last_end")
-        if end is not None and end.get("conversation_id"):
+        name = end and (end.get("conversation_id") or end.get("after_conversation_id"))
+        if end is not None and name:
             weight = "" if end.get("rss_mb") is None else f" at {end['rss_mb']:.0f} MB"
+            when = "with" if end.get("conversation_id") else "after"
             yield Text(
                 f"its last ended {span(self._now - end['at'])} ago, {plain(end['reason'])}{weight}, "
-                f"with {plain(end['conversation_id'])}",
+                f"{when} {plain(name)}",
                 DIM,
             )
 

@@ -107,7 +107,10 @@ class Desk:
 
 
 def _merged(events: list[dict[str, Any]], mishaps: list[Mishap]) -> list[dict[str, Any]]:
-    """Put the supervisor's events and the children's failures in one order, the newest last."""
+    """Put the supervisor's events and the children's failures in one order, the newest last.
+
+    An outage has more failures than all that is kept: they leave half of the room to what the supervisor did.
+    """
     failures = [
         {
             "ts": round(mishap.at, 3),
@@ -118,6 +121,6 @@ def _merged(events: list[dict[str, Any]], mishaps: list[Mishap]) -> list[dict[st
             "code": mishap.code,
             "ms": mishap.ms,
         }
-        for mishap in mishaps
+        for mishap in mishaps[-max(EVENTS_KEPT // 2, EVENTS_KEPT - len(events)) :]
     ]
-    return sorted([*events, *failures], key=lambda event: event["ts"])[-EVENTS_KEPT:]
+    return sorted([*events[len(failures) - EVENTS_KEPT :], *failures], key=lambda event: event["ts"])

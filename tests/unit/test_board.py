@@ -31,6 +31,7 @@ FULL = SlotView(
     note="",
     messages=12,
     resting_rss_bytes=2**31,
+    last_conversation_id="c-3 😀",
 )
 
 

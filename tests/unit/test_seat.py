@@ -9,13 +9,14 @@ from consumer.runtime import Runtime
 from supervisor import memory
 from supervisor import seat as seat_module
 from supervisor.board import Board
-from supervisor.chronicle import Chronicle
+from supervisor.chronicle import Chronicle, Mishap
 from supervisor.counters import Layout
 from supervisor.lifecycle import Phase
 from supervisor.limits import MB
 from supervisor.seat import Seat
 
 STOP = 300 * MB
+WALL = 1_800_000_000.0
 
 
 class Clock:
@@ -26,6 +27,9 @@ class Clock:
 
     def monotonic(self) -> float:
         return self.now
+
+    def time(self) -> float:
+        return WALL
 
 
 @pytest.fixture
@@ -42,11 +46,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def taken(board: Board, fresh: list[int] | None = None) -> Seat:
+def taken(board: Board, fresh: list[int] | None = None, chronicle: Chronicle | None = None) -> Seat:
     found = [] if fresh is None else fresh
     return Seat(
         board,
-        Chronicle(2),
+        chronicle or Chronicle(2),
         1,
         slot=7,
         seated=False,
@@ -90,6 +94,7 @@ def test_a_message_is_told_from_receipt_to_settlement(board: Board, clock: Clock
     assert (view.message_since, view.conversation_id, view.claims, view.epoch) == (None, None, False, 0)
     assert view.resting_rss_bytes > 2**20
     assert board.totals().outcomes == {"processed": 0, "failed": 1}
+    assert view.last_conversation_id == "conv"
 
 
 def test_whoever_has_nothing_in_hand_says_since_when_it_is_tidy(board: Board, clock: Clock) -> None:
@@ -256,3 +261,25 @@ def test_an_heir_is_seated_once_its_predecessor_is_gone(board: Board) -> None:
     assert not seat.seated()
     seat.be_seated()
     assert woken == [True]
+
+
+def test_a_failure_is_kept_with_its_conversation_and_its_times_are_counted(
+    board: Board, clock: Clock
+) -> None:
+    """The code in the counters and, with who and how long, in the chronicle; a call's time is its own."""
+    chronicle = Chronicle(2)
+    seat = taken(board, chronicle=chronicle)
+    clock.now = 110.0
+    seat.receiving(1, "conv")
+    seat.received(1, 1)
+    clock.now = 111.0
+    seat.calling()
+    clock.now = 171.0
+    seat.called("failed")
+    clock.now = 171.5
+    seat.failing("MEMORY_API_TIMEOUT")
+    seat.settled("failed")
+    totals = board.totals()
+    assert totals.failures == {"MEMORY_API_TIMEOUT": 1}
+    assert (totals.call.sum_s, totals.message.sum_s) == (60.0, 61.5)
+    assert chronicle.read() == [Mishap(WALL, 7, "conv", "MEMORY_API_TIMEOUT", 61_500)]

@@ -153,6 +153,7 @@ def test_why_the_last_child_of_a_slot_was_replaced_stays() -> None:
         "at": at.timestamp(),
         "pid": 100,
         "conversation_id": "c-4",
+        "after_conversation_id": None,
         "rss_mb": 374,
     }
     assert child["refill_in_s"] is not None

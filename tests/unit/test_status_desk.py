@@ -131,6 +131,21 @@ def test_failures_of_children_stand_among_the_events_in_order(
     )
 
 
+def test_an_outage_does_not_push_out_what_the_supervisor_did(
+    desk: Desk, bulletin: Bulletin, chronicle: Chronicle
+) -> None:
+    """Failures and events share the room; who does not use its half leaves it to the other; the newest stay."""
+    for at in range(16):
+        chronicle.add(at % 2, Mishap(1000.0 + at, 0, "c", "MEMORY_API_ERROR", 5))
+    for count, failures in ((0, 16), (30, 16), (34, 16), (40, 16), (50, 16)):
+        events = [{"ts": float(at), "event": "resized"} for at in range(count)]
+        bulletin.post(orjson.dumps(STATUS | {"events": events}))
+        told = status_of(desk)["events"]
+        assert sum(event["event"] == "message_failed" for event in told) == failures
+        kept = [event["ts"] for event in told if event["event"] == "resized"]
+        assert kept == [float(at) for at in range(count)][max(0, count + failures - 50) :]
+
+
 def test_the_queue_is_known_only_for_as_long_as_its_reading_is_young(
     desk: Desk, bulletin: Bulletin, clock: Clock
 ) -> None:
