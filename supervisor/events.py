@@ -130,7 +130,7 @@ class ChildKilled:
 
 @dataclass(frozen=True, slots=True)
 class ChildExited:
-    """A warning when nobody chose it. conversation_id: in hand; if none was, after_conversation_id: the last settled."""
+    """A warning when nobody chose it. conversation_id: in hand; with none, after_conversation_id: the last settled."""
 
     slot: int
     pid: int

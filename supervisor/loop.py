@@ -115,7 +115,7 @@ class Loop:
         self.container = container.find()
         self.whole_bytes: int | None = None
         self.whole_due_at = self.now
-        self.own = Own(os.getpid(), socket.gethostname())
+        self.own = Own(os.getpid(), socket.gethostname(), round(time.time(), 3))
         self.herald = Herald(
             pages.bulletin, Notifier(os.environ), posts=settings.listen is not None, now=self.now
         )

@@ -22,10 +22,11 @@ TELLING_MESSAGES = 5
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """What a supervisor knows of itself without looking."""
+    """What a supervisor knows of itself without looking. started_at: wall clock, seconds since 1970."""
 
     pid: int
     host: str
+    started_at: float
 
 
 def status(  # noqa: PLR0913 - the parts it is put together from
@@ -52,6 +53,7 @@ def status(  # noqa: PLR0913 - the parts it is put together from
             "pid": own.pid,
             "version": __version__,
             "host": own.host,
+            "started_at": own.started_at,
             "uptime_s": round(now - roster.started_at, 3),
             "children_target": roster.target,
             "rss_budget_mb": settings.rss_budget_bytes // MB,

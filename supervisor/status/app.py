@@ -75,7 +75,11 @@ class App:
             return
         answer = self._refusal(scope)
         if answer is None and scope["path"] == "/live":
-            await self._stream(receive, send)
+            try:
+                await self._stream(receive, send)
+            except Exception as error:
+                _tell(error)
+                raise
             return
         await _send(send, answer or self._answered(scope["path"]))
 
@@ -95,8 +99,7 @@ class App:
         try:
             return self._answers[path]()
         except Exception as error:  # noqa: BLE001 - one bad request must not end the process that answers the others
-            told = {"exception": type(error).__name__, "at": logs.places(error.__traceback__)}
-            log.error("status_request_failed", extra=told)  # noqa: TRY400 - places only, as in all our logs
+            _tell(error)
             return Answer(500, b"this is a fault of ours; the log says where\n")
 
     def _show_page(self) -> Answer:
@@ -156,6 +159,12 @@ class App:
             event = b"" if status is None else b"event: status\ndata: " + orjson.dumps(status) + b"\n\n"
             self._frame = now, issue, event
         return event
+
+
+def _tell(error: Exception) -> None:
+    """Log where it went wrong; what went wrong may hold what a client sent."""
+    told = {"exception": type(error).__name__, "at": logs.places(error.__traceback__)}
+    log.error("status_request_failed", extra=told)
 
 
 async def _gone(receive: Receive) -> None:

@@ -95,7 +95,7 @@ class Desk:
         read_at, depth = self._depth or (now, Depth("", error="not asked yet"))
         if now - read_at > DEPTH_KNOWN_S:
             depth = Depth(depth.queue, error=f"no answer for {now - read_at:.0f} s")
-        held = sum(1 for child in status["children"] if child["body_mb"] or child["conversation_id"])
+        held = sum(1 for child in status["children"] if child["message_age_s"] or child["conversation_id"])
         return {
             "name": depth.queue,
             "ready": depth.ready,

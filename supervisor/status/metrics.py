@@ -60,8 +60,7 @@ def _by(kind: type[Any], name: str, text: str, label: str, values: Mapping[Any, 
 def _whole(status: Status) -> Iterator[Metric]:
     whole = status["supervisor"]
     yield _by(GaugeMetricFamily, "build_info", "The version that runs.", "version", {whole["version"]: 1})
-    started = round(status["as_of"] - whole["uptime_s"], 1)
-    yield from _gauge("start_time_seconds", "When the supervisor started, since 1970.", started)
+    yield from _gauge("start_time_seconds", "When the supervisor started, since 1970.", whole["started_at"])
     yield from _gauge("ready", "1 when every child is ready.", int(whole["ready"]))
     yield from _gauge(
         "heartbeat_age_seconds", "Since the supervisor's loop last turned.", whole["heartbeat_age_s"]

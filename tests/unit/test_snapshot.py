@@ -16,7 +16,7 @@ from supervisor.snapshot import Own, not_ready, status
 from tests.unit.limits import SETTINGS
 
 IDLE = SlotView(1, Phase.IDLE, 0.0, 0.0)
-OWN = Own(7, "host-1")
+OWN = Own(7, "host-1", 1_800_000_000.5)
 NOTHING = Totals({}, {})
 COUNTED = Totals({"processed": 3, "duplicate": 1}, {"MEMORY_API_TIMEOUT": 2, "CLAIM_LIMIT": 0})
 
@@ -36,6 +36,7 @@ def test_status_has_the_contracts_shape() -> None:
         "pid": 7,
         "version": __version__,
         "host": "host-1",
+        "started_at": 1_800_000_000.5,
         "uptime_s": 6.0,
         "children_target": 2,
         "rss_budget_mb": 300,

@@ -37,11 +37,12 @@ GONE = CHILD | {
     "state": "empty",
     "rss_mb": None,
     "conversation_id": None,
-    "body_mb": 0.0,
+    "message_age_s": 0.0,
 }
 STATUS: dict[str, Any] = {
     "supervisor": {
         "version": "9.9",
+        "started_at": 970.0,
         "uptime_s": 30.0,
         "children_target": 2,
         "rss_budget_mb": 300,
