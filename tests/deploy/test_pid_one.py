@@ -6,6 +6,7 @@ where the servers are.
 """
 
 import http.client
+import json
 import os
 import signal
 import subprocess
@@ -108,10 +109,16 @@ class Container(Worker):
 
 
 @pytest.fixture(scope="module")
-def image(base: Path, workshop: Path) -> Image:
-    """Run all steps of the Dockerfile; give the last stage."""
+def images(base: Path, workshop: Path) -> dict[str, Image]:
+    """Run all steps of the Dockerfile; give its stages by name, the last of which has none."""
     builder = Builder(base, workshop)
-    return [builder.build(stage) for stage in stages(CHECKOUT / "Dockerfile")][-1]
+    return {stage.name: builder.build(stage) for stage in stages(CHECKOUT / "Dockerfile")}
+
+
+@pytest.fixture
+def image(images: dict[str, Image]) -> Image:
+    """Give the image of the supervisor."""
+    return images[""]
 
 
 @pytest.fixture
@@ -210,6 +217,10 @@ def test_it_works_as_pid_one_of_a_container(
         status, body = fetch(listen, path)
         assert (status, bool(body)) == (200, True), f"{path}: {body[:200]!r}"
 
+    done = container.enter(*image.entrypoint, "status", "--json")
+    assert done.returncode == 0, done.stdout
+    assert len(json.loads(done.stdout)["children"]) == LIMITS.children
+
     container.processes()
     assert container.stop(limit_s=LIMITS.drain_timeout_s) == 0
     desk.assert_clean_ending(container)
@@ -233,3 +244,32 @@ def test_commands_run_in_the_image(image: Image, start: Callable[[], Container],
     container.wait_for("child_ready", times=LIMITS.children)
     done = container.enter(*image.entrypoint, "migrate")
     assert done.returncode == 0, done.stdout
+
+
+def test_the_stand_in_has_all_that_it_needs(images: dict[str, Image]) -> None:
+    """The stage `memory-api`, which compose.yaml builds, answers on its port."""
+    image = images["memory-api"]
+    port = Port.reserve()
+    user = ["setpriv", *(f"--re{kind}=10001" for kind in ("uid", "gid")), *CONFINED]
+    place = [
+        "env",
+        "-i",
+        "-C",
+        image.directory,
+        *(f"{name}={value}" for name, value in image.environment.items()),
+    ]
+    words = ["chroot", str(image.root), *user, *place, *image.entrypoint, "--port", str(port.number)]
+    with subprocess.Popen(words) as process:
+        try:
+            eventually(lambda: answers(port.number), "the stand-in answers")
+        finally:
+            process.terminate()
+            port.release()
+
+
+def answers(port: int) -> bool:
+    """Say whether the stand-in tells what it saw."""
+    try:
+        return fetch(f":{port}", "/calls")[0] == http.client.OK
+    except ConnectionError:
+        return False
