@@ -123,10 +123,11 @@ def step(breaker: Breaker, scene: Scene, now: float, rules: Rules, jitter: float
     breaker = replace(breaker, seen=scene.calls)
     if new.answered:
         return Breaker(seen=scene.calls, permits=breaker.permits)
+    if new.failed or new.barred:
+        breaker = _counted(breaker, new, now)
     match breaker.state:
         case State.CLOSED:
             if new.failed or new.barred:
-                breaker = _counted(breaker, new, now)
                 long_enough = now - breaker.first_failed_at >= rules.over_s
                 if new.barred or (long_enough and breaker.failures >= rules.enough(scene.children)):
                     breaker = _opened(replace(breaker, opened_at=now), now, rules, jitter)

@@ -49,6 +49,15 @@ def test_enough_failures_over_half_a_minute_open_it() -> None:
     assert breaker.due_at == 110.0
 
 
+def test_failures_in_a_row_are_counted_until_a_call_is_answered() -> None:
+    """Those that were under way as it opened, and each probe: the number says how long nothing has worked."""
+    breaker = after(opened(), 101.0, failed=7)
+    assert (breaker.state, breaker.failures, breaker.due_at) == (State.OPEN, 23, 110.0)
+    breaker = after(after(breaker, 110.0), 111.0, failed=1)
+    assert (breaker.failures, breaker.failed_probes) == (24, 1)
+    assert after(breaker, 112.0, answered=1).failures == 0
+
+
 def test_neither_many_at_once_nor_few_for_long_open_it() -> None:
     """A blip of a second, and a trickle of failures, leave it closed."""
     assert after(Breaker(), 100.0, failed=1000).state is State.CLOSED
@@ -101,7 +110,7 @@ def test_each_failed_probe_doubles_the_pause_up_to_the_limit() -> None:
         breaker = after(tried, now, failed=1)
         assert breaker.opened_at == 100.0
     assert pauses == [10.0, 20.0, 40.0, 80.0, 150.0, 150.0]
-    assert told(tried, breaker, now) == [BreakerOpened(16, 6, 150.0)]
+    assert told(tried, breaker, now) == [BreakerOpened(22, 6, 150.0)]
 
 
 def test_the_time_of_a_probe_counts_towards_the_next_pause() -> None:
