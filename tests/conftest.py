@@ -1,5 +1,11 @@
 """What every test may ask for."""
 
+import signal
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what runs in its background so, and every program that a test starts would be deaf to ^C as well
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 pytest_plugins = [
     "tests.fixtures.cgroup",
     "tests.fixtures.servers",

@@ -22,6 +22,7 @@ from tests.fixtures.eventually import eventually
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("rabbitmq", "postgres")  # only so that it is skipped where these are not installed
 def test_a_small_run_gives_every_figure(tmp_path: Path) -> None:
     """With one child and small messages: all figures of ours and the floor's, as table, JSON and picture."""

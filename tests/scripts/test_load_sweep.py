@@ -9,6 +9,7 @@ from scripts.measure import NotReached
 from scripts.servers.stack import Stack
 
 
+@pytest.mark.full
 def test_each_step_is_measured_at_work_and_at_rest(stack: Stack) -> None:
     """Every figure is there, and two children are two: on the database, in memory, in what the calls would allow."""
     said: list[str] = []
