@@ -23,7 +23,7 @@ from scripts.servers.process import Port
 from supervisor.limits import MB
 from tests.deploy.dockerfile import stages
 from tests.deploy.manifests import CHECKOUT, DEPLOY, LIMITS, document, size_bytes
-from tests.deploy.programs import program, run
+from tests.deploy.programs import program, run, without
 from tests.deploy.root import Builder, Image
 from tests.fixtures.desk import Desk
 from tests.fixtures.eventually import eventually
@@ -111,6 +111,9 @@ class Container(Worker):
 @pytest.fixture(scope="module")
 def images(base: Path, workshop: Path) -> dict[str, Image]:
     """Run all steps of the Dockerfile; give its stages by name, the last of which has none."""
+    probe = run(program("unshare"), "--mount", "--pid", "--fork", f"--mount-proc={base / 'proc'}", "true")
+    if probe.returncode != 0:
+        without(f"namespaces cannot be made here: {probe.stdout.strip()}")
     builder = Builder(base, workshop)
     return {stage.name: builder.build(stage) for stage in stages(CHECKOUT / "Dockerfile")}
 
