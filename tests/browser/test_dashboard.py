@@ -33,13 +33,15 @@ def test_shows_what_it_hears(open_tab: OpenTab, serve: Serve) -> None:
     assert tab.text("#facts") == f"up 4 h 17 min pid 4090 version {__version__}"
     assert tab.text("#sentence") == "All is well: 8 of 8 children ready."
     assert "Processed 1,248 18 a minute" in tab.text("#tiles")
-    assert "Ready in the queue 214 6 unacked here, 0 dead" in tab.text("#tiles")
+    assert "6 in hand here 0 dead\u2011lettered" in tab.text("#tiles")
     assert tab.ask("document.querySelectorAll('#rows > tr').length") == 8
     assert "c-4724" in tab.text("#slot-1")
     assert "waits for the Memory API" in tab.text("#slot-1")
     assert "was replaced, rss_soft" in tab.text("#events")
     assert "LOG_UNAVAILABLE" in tab.text("#failures")
-    assert tab.text("#restarts") == "No child was replaced."
+    assert tab.ask("document.querySelector('#restarts').closest('section').hidden")
+    assert "Skipped" in tab.text("#outcomes")
+    assert "0" not in [row.split()[-1] for row in tab.text("#outcomes").split("\n")]
     assert tab.ask("document.querySelector('#breaker').hidden")
     assert tab.page.title() == "friendship-supervisor on worker-3"
 
@@ -52,25 +54,36 @@ def test_a_replaced_child_shows_at_once(open_tab: OpenTab, serve: Serve) -> None
     after["children"][3] |= {
         "pid": 5000, "restarts": 1, "last_end": scenes.last_end(1, "rss_hard", 4103, "c-17", 371.0)
     }  # fmt: skip
+    after["totals"]["restarts"]["rss_hard"] = 1
     after["events"] += scenes.replaced(1, 3, 4103, "rss_hard", conversation_id="c-17")
     standin.show(after)
     tab.wait("document.querySelector('#slot-3').innerText.includes('rss_hard')")
     assert "5000" in tab.text("#slot-3")
     assert "c-17" in tab.text("#slot-3 .end")
-    assert tab.text("#sentence") == "Conversation c-17 killed the child of slot 3, reason rss_hard."
+    assert tab.text("#sentence") == (
+        "Conversation c-17 killed the child of slot 3 at 00:04:04: near the hard budget (rss_hard)."
+    )
     assert tab.text("#events li:first-child").startswith(
         "00:04:04 Error: Slot 3: child 4103 was replaced, rss_hard"
     )
-    assert "frozen, its message was settled, and it was killed" in tab.text("#events li:first-child")
+    assert tab.text("#restarts") == "rss_hard 1"  # the headline says what it means, and once is enough
 
 
 @pytest.mark.parametrize(
     ("scene", "named"),
     [
-        ("leak", ["Slot 3", "rss_soft", "rss_hard", "c-903", "612 MB per 100 messages"]),
+        ("leak", ["Slot 3", "rss_soft", "rss_hard", "c-903", "6.1 MB with each message", "a leak"]),
         (
             "outage",
-            ["Memory API is down", "slot 5", "c-4816", "MEMORY_API_TIMEOUT", "Breaker open", "in 14 s", "17"],
+            [
+                "Memory API is down",
+                "slot 5",
+                "c-4816",
+                "MEMORY_API_TIMEOUT",
+                "Breaker open",
+                "in 14 s",
+                "row 17",
+            ],
         ),
         ("poison", ["c-17", "slot 3", "slot 5", "rss_hard", "MEMORY_BUDGET_EXCEEDED", "events requeue"]),
     ],
@@ -158,7 +171,7 @@ def test_a_frame_that_changes_nothing_touches_nothing(open_tab: OpenTab, serve: 
     # The second finding's own words change, and its details stay open
     after["children"][3]["growth_mb_per_100_messages"] = 700.0
     standin.show(after)
-    tab.wait("document.querySelector('#others').innerText.includes('700 MB')")
+    tab.wait("document.querySelector('#others').innerText.includes('about 7')")
     assert tab.ask("document.querySelector('#others details').open")
 
 
@@ -175,6 +188,45 @@ def test_events_can_be_chosen(open_tab: OpenTab, serve: Serve) -> None:
     assert tab.ask(count) == 1
     tab.page.keyboard.press("ArrowRight")
     assert tab.ask(count) == 13
+
+
+def test_a_folded_line_opens_and_stays_open(open_tab: OpenTab, serve: Serve) -> None:
+    """By keyboard; the next event of its kind joins it and does not close it. All events are never folded."""
+    standin = serve(scenes.outage())
+    tab = open_tab(standin.url).live()
+    fold = "document.querySelector('#events .fold:last-child details')"
+    assert "9 \u00d7 MEMORY_API_TIMEOUT, slots 0\u20137" in tab.text(
+        "#events .fold:last-child summary"
+    ).replace("\u2060", "")
+    assert "The breaker opened" in tab.text("#events")
+    tab.page.focus("#events .fold:last-child summary")
+    tab.page.keyboard.press("Enter")
+    assert tab.ask(f"{fold}.open && {fold}.querySelectorAll('.event').length") == 9
+    after = scenes.outage()
+    after["events"].append(scenes.failed(1, 0, "c-1", "MEMORY_API_TIMEOUT"))
+    standin.show(after)
+    tab.wait("document.querySelector('#events').innerText.includes('c-1 ')")
+    assert tab.ask(f"{fold}.open")
+    tab.page.locator("#choose input[value=all]").check(force=True)
+    assert tab.ask("document.querySelectorAll('#events .fold').length") == 0
+
+
+def test_says_a_number_once_and_holds_units_to_it(open_tab: OpenTab, serve: Serve) -> None:
+    """How many calls failed in a row stands in one place; the rows say that the breaker holds them."""
+    tab = open_tab(serve(scenes.outage()).url).live()
+    assert tab.text("body").count("in a row") == 1
+    assert "held by the breaker" in tab.text("#slot-0")
+    assert "waits for a message" not in tab.text("#rows")
+    assert "nothing is taken" in tab.text("#tiles")
+    assert "at this pace" not in tab.text("#tiles")
+    assert tab.ask("/\\d (MB|s|min|h|d)\\b/.test(document.querySelector('main').innerText)") is False
+
+
+def test_a_phone_shows_causes_before_events(open_tab: OpenTab, serve: Serve) -> None:
+    """What failed how often is not below fifty events."""
+    tab = open_tab(serve(scenes.outage()).url, viewport=PHONE).live()
+    top = "one => document.querySelector(one).getBoundingClientRect().top"
+    assert tab.ask(top, "#failures") < tab.ask(top, "#events")
 
 
 def test_children_may_come_and_go(open_tab: OpenTab, serve: Serve) -> None:
