@@ -11,14 +11,19 @@ def _here() -> str | None:
     """Name this machine and its view of processes: host, start of the system, PID namespace. None if hidden."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii")[:8]
-        return f"{socket.gethostname()[:64]}:{boot}:{Path('/proc/self/ns/pid').stat().st_ino}"
+        return f"{_host()}:{boot}:{Path('/proc/self/ns/pid').stat().st_ino}"
     except OSError:
         return None
 
 
+def _host() -> str:
+    # What is no UTF-8 in it would be refused by the database
+    return socket.gethostname().encode("utf-8", "replace").decode()[:64]
+
+
 def owner(slot: int) -> str:
     """Name this process by the supervisor that forked it and the slot that it fills."""
-    return f"{_here() or socket.gethostname()[:64]}:{os.getppid()}:{os.getpid()}:{slot}"
+    return f"{_here() or _host()}:{os.getppid()}:{os.getpid()}:{slot}"
 
 
 def is_gone(claimed_by: str) -> bool:

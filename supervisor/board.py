@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from supervisor.breaker import NO_CALLS, Calls
 from supervisor.counters import Layout, Totals
 from supervisor.lifecycle import Phase
+from supervisor.logs import CUT
 from supervisor.reading import SlotView
 
 PAGE_BYTES = 8192
@@ -161,7 +162,7 @@ def _pack(view: SlotView, sequence: int) -> bytes:
     conversation = cut(view.conversation_id or "", CONVERSATION_ID_BYTES)
     claimed_by = cut(view.claimed_by or "", CLAIMED_BY_BYTES)
     note = cut(view.note, NOTE_BYTES)
-    last = cut(view.last_conversation_id, LAST_BYTES)
+    last = cut(view.last_conversation_id, LAST_BYTES, CUT)
     flags = (
         (IN_HAND if view.message_since is not None else 0)
         | (NAMED if view.conversation_id is not None else 0)
@@ -244,7 +245,10 @@ def _unpack(body: bytes) -> SlotView:
     )
 
 
-def cut(text: str, most: int) -> bytes:
-    """Encode a text in at most so many bytes, cut between two characters."""
+def cut(text: str, most: int, mark: str = "") -> bytes:
+    """Encode a text in at most so many bytes, cut between two characters; what was cut ends with the mark."""
     raw = text.encode("utf-8", "replace")
-    return raw if len(raw) <= most else raw[:most].decode("utf-8", "ignore").encode()
+    if len(raw) <= most:
+        return raw
+    end = mark.encode()
+    return raw[: most - len(end)].decode("utf-8", "ignore").encode() + end

@@ -33,6 +33,11 @@ class Calls:
     failed: int = 0
     barred: int = 0
 
+    @property
+    def unanswered(self) -> int:
+        """Return how many ended without an answer."""
+        return self.failed + self.barred
+
     def __add__(self, other: "Calls") -> "Calls":
         return Calls(self.answered + other.answered, self.failed + other.failed, self.barred + other.barred)
 
@@ -123,11 +128,11 @@ def step(breaker: Breaker, scene: Scene, now: float, rules: Rules, jitter: float
     breaker = replace(breaker, seen=scene.calls)
     if new.answered:
         return Breaker(seen=scene.calls, permits=breaker.permits)
-    if new.failed or new.barred:
+    if new.unanswered:
         breaker = _counted(breaker, new, now)
     match breaker.state:
         case State.CLOSED:
-            if new.failed or new.barred:
+            if new.unanswered:
                 long_enough = now - breaker.first_failed_at >= rules.over_s
                 if new.barred or (long_enough and breaker.failures >= rules.enough(scene.children)):
                     breaker = _opened(replace(breaker, opened_at=now), now, rules, jitter)
@@ -139,7 +144,7 @@ def step(breaker: Breaker, scene: Scene, now: float, rules: Rules, jitter: float
                     breaker, state=State.HALF_OPEN, prober=prober, permits=permits, probed_at=now
                 )
         case State.HALF_OPEN:
-            if new.failed or new.barred:
+            if new.unanswered:
                 failed_probes = breaker.failed_probes + 1
                 breaker = replace(breaker, failed_probes=failed_probes)
                 breaker = _opened(breaker, now, rules, jitter, took_s=now - breaker.probed_at)
@@ -152,7 +157,7 @@ def step(breaker: Breaker, scene: Scene, now: float, rules: Rules, jitter: float
 
 def _counted(breaker: Breaker, new: Calls, now: float) -> Breaker:
     first = breaker.first_failed_at if breaker.failures else now
-    return replace(breaker, failures=breaker.failures + new.failed + new.barred, first_failed_at=first)
+    return replace(breaker, failures=breaker.failures + new.unanswered, first_failed_at=first)
 
 
 def _opened(breaker: Breaker, now: float, rules: Rules, jitter: float, took_s: float = 0.0) -> Breaker:

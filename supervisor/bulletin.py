@@ -8,8 +8,10 @@ The writer fills the other buffer first. A reader that was overtaken twice sees 
 import mmap
 import struct
 
-SIZE_BYTES = 256 * 1024
-"""Of a buffer; what is never written takes no memory. Forty children and fifty events take some 40 KB."""
+CHILD_BYTES = 8 * 1024
+"""The most that a child's line takes: three names of 255 characters and a note, each spelled out as six bytes."""
+OTHERS_BYTES = 256 * 1024
+"""Room for all else, events above all."""
 
 COUNT = struct.Struct("<Q")
 HEARTBEAT = struct.Struct("<d")
@@ -19,10 +21,14 @@ READ_TRIES = 5
 
 
 class Bulletin:
-    """One text, replaced now and then, and a heartbeat. One writer, any number of readers, no lock."""
+    """One text, replaced now and then, and a heartbeat each way. One writer of each, any number of readers, no lock.
 
-    def __init__(self, now: float) -> None:
-        self._pages = mmap.mmap(-1, HEADER_BYTES + 2 * SIZE_BYTES)
+    capacity: how many children the text may tell of. What is never written takes no memory.
+    """
+
+    def __init__(self, now: float, capacity: int) -> None:
+        self.size_bytes = OTHERS_BYTES + capacity * CHILD_BYTES
+        self._pages = mmap.mmap(-1, HEADER_BYTES + 2 * self.size_bytes)
         self.beat(now)
 
     def beat(self, now: float) -> None:
@@ -34,12 +40,21 @@ class Bulletin:
         at: float = HEARTBEAT.unpack_from(self._pages, COUNT.size)[0]
         return at
 
+    def answer(self, now: float) -> None:
+        """Note that the status process turns, too."""
+        HEARTBEAT.pack_into(self._pages, COUNT.size + HEARTBEAT.size, now)
+
+    def answered(self) -> float:
+        """Return when it did last; 0 before the first time."""
+        at: float = HEARTBEAT.unpack_from(self._pages, COUNT.size + HEARTBEAT.size)[0]
+        return at
+
     def post(self, text: bytes) -> bool:
         """Replace the text; False when it is too long, and the old one stays."""
-        if len(text) > SIZE_BYTES - LENGTH.size:
+        if len(text) > self.size_bytes - LENGTH.size:
             return False
         count = self.count() + 1
-        start = _start(count)
+        start = self._start(count)
         self._pages[start : start + LENGTH.size + len(text)] = LENGTH.pack(len(text)) + text
         COUNT.pack_into(self._pages, 0, count)
         return True
@@ -55,7 +70,7 @@ class Bulletin:
             count = self.count()
             if count == 0:
                 return None
-            start = _start(count)
+            start = self._start(count)
             (size,) = LENGTH.unpack_from(self._pages, start)
             text = self._pages[start + LENGTH.size : start + LENGTH.size + size]
             # A text is written over this one only after the next has been counted
@@ -67,6 +82,5 @@ class Bulletin:
         """Give the pages back."""
         self._pages.close()
 
-
-def _start(count: int) -> int:
-    return HEADER_BYTES + (count & 1) * SIZE_BYTES
+    def _start(self, count: int) -> int:
+        return HEADER_BYTES + (count & 1) * self.size_bytes

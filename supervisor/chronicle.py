@@ -10,6 +10,7 @@ import zlib
 from dataclasses import dataclass
 
 from supervisor.board import cut
+from supervisor.logs import CUT
 
 ENTRIES = 8
 """Kept of each page: eight children keep 64."""
@@ -44,7 +45,7 @@ class Chronicle:
         """Write an entry over the page's oldest."""
         numbers = [self._number(page, place) for place in range(ENTRIES)]
         oldest = numbers.index(min(numbers))
-        code, conversation = cut(mishap.code, 64), cut(mishap.conversation_id, 400)
+        code, conversation = cut(mishap.code, 64), cut(mishap.conversation_id, 400, CUT)
         lengths = len(code), len(conversation)
         ms = min(mishap.ms, 2**32 - 1)
         body = FIELDS.pack(max(numbers) + 1, mishap.at, ms, mishap.slot, *lengths, code, conversation)

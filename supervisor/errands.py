@@ -1,6 +1,5 @@
 """Jobs in a forked process of their own: what touches a database or a socket, so that the parent never does."""
 
-import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -13,19 +12,20 @@ class Kind(Enum):
     STATUS = "status"
 
 
-LIMITS_S = {Kind.JANITOR: 3.0, Kind.RETRY: 120.0, Kind.STATUS: math.inf}
-"""An errand older than this is killed; what it did not finish is done by the next."""
+LIMITS_S = {Kind.JANITOR: 3.0, Kind.RETRY: 120.0, Kind.STATUS: 30.0}
+"""An errand that began, or said that it is well, longer ago than this is killed; what it left is done by the next."""
 
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """An errand under way. recalled: a SIGKILL is on its way to it."""
+    """An errand under way. alive_at: when it last said that it is well. recalled: a SIGKILL is on its way to it."""
 
     kind: Kind
     pid: int
     started_at: float
     recalled: bool = False
+    alive_at: float = 0.0
 
     def ends_by(self) -> float:
         """Return when it will have had its time."""
-        return self.started_at + LIMITS_S[self.kind]
+        return max(self.started_at, self.alive_at) + LIMITS_S[self.kind]

@@ -49,8 +49,11 @@ class Herald:
         """Say what is due; return when the next will be (monotonic seconds). standing: makes /status's object."""
         if well:
             self._bulletin.beat(now)
-            if now >= self._watchdog_at and self._notifier.watchdog():
-                self._watchdog_at = now + (self._notifier.watchdog_every_s or math.inf)
+        if now >= self._watchdog_at:
+            every_s = self._notifier.watchdog_every_s or math.inf
+            fed = well and self._notifier.watchdog()
+            # Not fed, or not taken: again soon, and not at once, or the loop would never rest
+            self._watchdog_at = now + (every_s if fed else min(every_s, HURRY_S))
         posts, tells = now >= self._post_at, now >= self._manager_at
         if posts or tells:
             status = standing()
@@ -63,7 +66,7 @@ class Herald:
 
     def _post(self, status: dict[str, Any]) -> None:
         events = list(self._recent)
-        # Fifty of the longest ids are too much only together with hundreds of children
+        # All children fit, whatever they are called; of events with very long reasons, perhaps not all
         while not self._bulletin.post(orjson.dumps({**status, "events": events})) and events:
             events = events[len(events) // 2 + 1 :]
 

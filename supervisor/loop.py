@@ -82,7 +82,7 @@ class Pages:
     def __init__(self, capacity: int, layout: Layout) -> None:
         self.board = Board(capacity, layout)
         self.chronicle = Chronicle(capacity)
-        self.bulletin = Bulletin(time.monotonic())
+        self.bulletin = Bulletin(time.monotonic(), capacity)
 
     def close(self) -> None:
         """Give them back."""
@@ -115,7 +115,7 @@ class Loop:
         self.container = container.find()
         self.whole_bytes: int | None = None
         self.whole_due_at = self.now
-        self.own = Own(os.getpid(), socket.gethostname(), round(time.time(), 3))
+        self.own = Own(os.getpid(), _host(), round(time.time(), 3))
         self.herald = Herald(
             pages.bulletin, Notifier(os.environ), posts=settings.listen is not None, now=self.now
         )
@@ -332,6 +332,7 @@ class Loop:
             if freezing and process.stands_still(self.watched[child.pid].pidfd):
                 self.roster.stopped(child.page)
         due = self.lookout.look(list(self.roster.children()), self.watched, self.now)
+        self.roster.answered(self.pages.bulletin.answered())
         budget_bytes = self.settings.rss_budget_bytes
         self._tell(*self.roster.observe(self.lookout.readings, self.now, budget_bytes))
         return due
@@ -577,3 +578,8 @@ class Loop:
             if not isinstance(event, ROUTINE):
                 level = logging.getLevelName(event.level).lower()
                 self.herald.note({"ts": round(time.time(), 3), "level": level, "event": name, **fields})
+
+
+def _host() -> str:
+    """Name this machine; what is no UTF-8 in its name would be refused by whoever reads it."""
+    return socket.gethostname().encode("utf-8", "replace").decode()

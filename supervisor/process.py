@@ -86,6 +86,8 @@ def _live(parent: int, body: Callable[[], int]) -> NoReturn:
 
 def _told(error: BaseException) -> dict[str, str]:
     """Tell an error without secrets: its text only when it is one of ours, which are written to hold none."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
     kind = type(error)
     text = str(error)[:LONGEST_TEXT] if kind.__module__.partition(".")[0] in OURS else ""
     return {"exception": kind.__name__, "reason": text, "at": logs.places(error.__traceback__)}

@@ -298,6 +298,12 @@ class Roster:
         child = self.child(page)
         self._keep(replace(child, state=step(child.state, State.KILLED), since=now, ending=verdict))
 
+    def answered(self, at: float) -> None:
+        """Note when the status process said last that it is well."""
+        errand = self.errand(Kind.STATUS)
+        if errand is not None and at > errand.alive_at:
+            self.errands[errand.pid] = replace(errand, alive_at=at)
+
     def recalled(self, pid: int) -> None:
         """Note that a SIGKILL is on its way to an errand."""
         self.errands[pid] = replace(self.errands[pid], recalled=True)

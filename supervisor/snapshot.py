@@ -82,7 +82,8 @@ def status(  # noqa: PLR0913 - the parts it is put together from
 def not_ready(roster: Roster, readings: Mapping[int, Reading]) -> str | None:
     """Say why not every child is ready; None when each is.
 
-    A slot whose child is being replaced by choice is ready all the while: its successor was, before it was let go.
+    Where there is room for a successor, a slot whose child is replaced by choice is ready all the while: its successor
+    was, before it was let go. Without that room it is not, from the drain on until the successor is.
     """
     if roster.stop is not None:
         return "stopping"

@@ -29,6 +29,9 @@ LOOK_S = 0.25
 
 COMMENT_S = 15.0
 
+MOST_PAGES = 32
+"""Live pages at a time: half of the seats (supervisor/status/guests.py); the rest is for who asks once."""
+
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -51,6 +54,7 @@ class Answer:
 
 
 NOT_YET = Answer(503, b"starting\n")
+FULL = Answer(503, b"as many pages are open as may be: close one\n")
 
 
 class App:
@@ -60,6 +64,7 @@ class App:
         self._desk = desk
         self._page = page
         self._allowed_hosts = allowed_hosts
+        self._pages = 0
         self._frame: tuple[float, int, bytes] = (0.0, -1, b"")
         self._answers: dict[str, Callable[[], Answer]] = {
             "/": self._show_page,
@@ -75,12 +80,10 @@ class App:
             return
         answer = self._refusal(scope)
         if answer is None and scope["path"] == "/live":
-            try:
-                await self._stream(receive, send)
-            except Exception as error:
-                _tell(error)
-                raise
-            return
+            if self._pages < MOST_PAGES:
+                await self._open_page(receive, send)
+                return
+            answer = FULL
         await _send(send, answer or self._answered(scope["path"]))
 
     def _refusal(self, scope: Scope) -> Answer | None:
@@ -119,12 +122,21 @@ class App:
     def _show_health(self) -> Answer:
         if self._desk.is_alive():
             return Answer(200, b"ok\n")
-        age_s = self._desk.heartbeat_age_s()
-        return Answer(503, f"the loop has not turned for {age_s:.0f} s\n".encode())
+        return Answer(503, f"{self._desk.illness()}\n".encode())
 
     def _show_readiness(self) -> Answer:
         reason = self._desk.not_ready()
         return Answer(200, b"ready\n") if reason is None else Answer(503, f"{reason}\n".encode())
+
+    async def _open_page(self, receive: Receive, send: Send) -> None:
+        self._pages += 1
+        try:
+            await self._stream(receive, send)
+        except Exception as error:
+            _tell(error)
+            raise
+        finally:
+            self._pages -= 1
 
     async def _stream(self, receive: Receive, send: Send) -> None:
         """Send server-sent events until the client goes."""

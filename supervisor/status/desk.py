@@ -56,12 +56,20 @@ class Desk:
             self.history.add(orjson.loads(status), self._clock())
 
     def heartbeat_age_s(self) -> float:
-        """Return for how long the supervisor's loop has not turned well."""
+        """Return when the supervisor's loop last turned and was well: seconds ago."""
         return max(0.0, self._clock() - self._bulletin.heartbeat())
 
     def is_alive(self) -> bool:
-        """Say whether the loop turns."""
+        """Say whether the loop turns and is well."""
         return self.heartbeat_age_s() < ALIVE_S
+
+    def illness(self) -> str:
+        """Say what a heart that does not beat means."""
+        return f"for {self.heartbeat_age_s():.0f} s the loop has not turned, or could not weigh every child"
+
+    def still_here(self) -> None:
+        """Tell the supervisor that this process turns, too."""
+        self._bulletin.answer(self._clock())
 
     def status(self) -> dict[str, Any] | None:
         """Return the object of /status; None before the supervisor has said anything."""
@@ -84,7 +92,7 @@ class Desk:
     def not_ready(self) -> str | None:
         """Say why the supervisor is not ready; None when it is."""
         if not self.is_alive():
-            return f"the loop has not turned for {self.heartbeat_age_s():.0f} s"
+            return self.illness()
         status = self.status()
         if status is None:
             return "starting"

@@ -2,7 +2,8 @@
 
 1. A request that is not complete PATIENCE_S after the connection was made, or after the last answer, ends it.
 2. A client that does not read what was sent ends it after PATIENCE_S, too; what is unsent is thrown away.
-3. Beyond MOST connections the oldest has to go, of those without a request first. A live page comes back by itself.
+3. Beyond MOST connections the oldest has to go, of those without a request first, and never the newcomer. Live pages
+   may take half of the seats (supervisor/status/app.py), so that they do not come in each other's way.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ class Guest(H11Protocol):
         self.came_at = self.loop.time()
         self._arm()
         if len(self.connections) > MOST:
-            _farewell(self.connections)
+            _farewell(self.connections - {self}, self.connections)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
@@ -41,8 +42,10 @@ class Guest(H11Protocol):
 
     def on_response_complete(self) -> None:
         self._disarm()
-        self._arm()
+        # What was sent behind this request is begun at once
         super().on_response_complete()
+        if not self.is_answering:
+            self._arm()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -77,8 +80,8 @@ class Guest(H11Protocol):
         return self.loop.call_later(seconds, abort)
 
 
-def _farewell(connections: set[Any]) -> None:
-    oldest = min(connections, key=lambda guest: (guest.is_answering, guest.came_at))
+def _farewell(others: set[Any], connections: set[Any]) -> None:
+    oldest = min(others, key=lambda guest: (guest.is_answering, guest.came_at))
     # Counted out now: others may come before the loop gets to hear that it is gone
     connections.discard(oldest)
     oldest.transport.abort()

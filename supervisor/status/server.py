@@ -33,8 +33,8 @@ DEPTH_EVERY_S = 5.0
 KEEP_ALIVE_S = 5
 BACKLOG = 128
 
-MOST_GROWTH_BYTES = 32 * MB
-"""A status process that has grown so much since it began to answer ends, and another takes its place."""
+MOST_GROWTH_BYTES = 8 * MB
+"""A status process that has grown so much, and can give nothing back, ends, and another takes its place."""
 
 STACK_BYTES = 512 * 1024
 
@@ -61,12 +61,19 @@ def serve(
 
 
 async def _serve(desk: Desk, listen: Listen, gauge: Callable[[], Callable[[], Depth]]) -> None:
-    _entitle(", no address yet")
-    listener = await _take(listen)
-    address = Listen(*listener.getsockname()[:2])
-    _entitle(f" on {address}")
-    log.info("status_listening", extra={"address": str(address), "pid": os.getpid()})
-    server = _Server(
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_sample(desk))
+        _entitle(", no address yet")
+        listener = await _take(listen)
+        address = Listen(*listener.getsockname()[:2])
+        _entitle(f" on {address}")
+        log.info("status_listening", extra={"address": str(address), "pid": os.getpid()})
+        group.create_task(_measure(desk, gauge()))
+        group.create_task(_server(desk, listen).serve(sockets=[listener]))
+
+
+def _server(desk: Desk, listen: Listen) -> uvicorn.Server:
+    return _Server(
         uvicorn.Config(
             App(desk, load(), listen.allowed_hosts),
             http=Guest,
@@ -79,10 +86,6 @@ async def _serve(desk: Desk, listen: Listen, gauge: Callable[[], Callable[[], De
             timeout_keep_alive=KEEP_ALIVE_S,
         )
     )
-    async with asyncio.TaskGroup() as group:
-        group.create_task(_sample(desk))
-        group.create_task(_measure(desk, gauge()))
-        group.create_task(server.serve(sockets=[listener]))
 
 
 class _TooLarge(Exception):
@@ -102,12 +105,15 @@ async def _take(listen: Listen) -> socket.socket:
     while True:
         try:
             return _bound(listen)
-        except OSError as error:
+        except (
+            OSError,
+            UnicodeError,
+        ) as error:  # a name that is none is refused as one that cannot be spelled
             now = asyncio.get_running_loop().time()
             if told_at is None or now - told_at >= TAKEN_REPEAT_S:
                 told_at = now
-                reason = error.strerror or str(error)
-                log.warning("status_address_taken", extra={"address": str(listen), "reason": reason})
+                reason = getattr(error, "strerror", None) or str(error)
+                log.warning("status_not_listening", extra={"address": str(listen), "reason": reason})
         await asyncio.sleep(TAKEN_PAUSE_S)
 
 
@@ -117,18 +123,29 @@ def _bound(listen: Listen) -> socket.socket:
     family, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
     dual = family == socket.AF_INET6 and listen.host == "::" and socket.has_dualstack_ipv6()
     # Inherited by nobody: this process forks no other
-    return socket.create_server(address[:2], family=family, backlog=BACKLOG, dualstack_ipv6=dual)
+    return socket.create_server(address, family=family, backlog=BACKLOG, dualstack_ipv6=dual)
 
 
 async def _sample(desk: Desk) -> None:
+    """Keep the history, say that this process is well, and see that it stays small."""
     begun_with = memory.own_rss_bytes()
     while True:
+        desk.still_here()
         desk.sample()
-        size = memory.own_rss_bytes()
-        if size > begun_with + MOST_GROWTH_BYTES:
-            log.error("status_too_large", extra={"rss_mb": size // MB})
-            raise _TooLarge
+        # Without a free descriptor nothing can be read; that passes, or the clients' patience ends
+        with contextlib.suppress(OSError):
+            if memory.own_rss_bytes() > begun_with + MOST_GROWTH_BYTES:
+                _shrink(begun_with)
         await asyncio.sleep(history.EVERY_S)
+
+
+def _shrink(begun_with: int) -> None:
+    """Give back what is free; should that not be enough, end."""
+    memory.rest()
+    size = memory.own_rss_bytes()
+    if size > begun_with + MOST_GROWTH_BYTES:
+        log.error("status_too_large", extra={"rss_mb": size // MB})
+        raise _TooLarge
 
 
 async def _measure(desk: Desk, read: Callable[[], Depth]) -> None:

@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from supervisor import logs, loop, policy, signals
+from supervisor import errands, logs, loop, policy, signals
+from supervisor.errands import Kind
 from supervisor.events import Death
 from supervisor.limits import MB, Listen, SupervisorSettings
 from supervisor.programs import ChildRuntime, Depth
@@ -265,6 +266,7 @@ def main() -> int:
     scenario, directory = sys.argv[1:]
     policy.SILENT_S = float(os.environ.get("SILENT_S", policy.SILENT_S))
     guests.PATIENCE_S = float(os.environ.get("PATIENCE_S", guests.PATIENCE_S))
+    errands.LIMITS_S[Kind.STATUS] = float(os.environ.get("HUNG_S", errands.LIMITS_S[Kind.STATUS]))
     desk.ALIVE_S = float(os.environ.get("ALIVE_S", desk.ALIVE_S))
     start = Path(directory) / "slow-start"
     while start.exists():

@@ -174,12 +174,12 @@ def test_nine_children_of_300_mb_are_refused_under_3000_mb_and_eight_are_not(
     assert (refused.returncode, refused.stdout) == (2, "")
     (line,) = refused.stderr.splitlines()
     assert "--children 8" in line
-    assert "--rss-mb 272" in line
+    assert "--rss-mb 271" in line
     assert "3000 MB" in line
     checked = program("check", "--children=9", environment=AWAY, group=memory_group)
     failed = [text for text in checked.stdout.splitlines() if text.startswith("FAIL memory")]
     assert len(failed) == 1
-    assert "-> what fits at the most is --children 8, or --rss-mb 272 with 9 children" in failed[0]
+    assert "-> what fits at the most is --children 8, or --rss-mb 271 with 9 children" in failed[0]
     checked = program("check", "--children=8", environment=AWAY, group=memory_group)
     assert "FAIL memory" not in checked.stdout
     assert "warn memory" not in checked.stdout

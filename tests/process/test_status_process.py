@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from supervisor.status import guests
+from supervisor.status.app import MOST_PAGES
 from tests.fixtures.eventually import eventually
 from tests.process.fakes import TROUBLE
 from tests.process.runs import Run, Start, gone
@@ -176,7 +177,7 @@ def test_a_taken_port_is_taken_as_soon_as_it_is_free(start: Start) -> None:
         port = stranger.getsockname()[1]
         run = start("idle", listen=["127.0.0.1", port])
         run.wait_for("child_ready", times=2)
-        taken = run.wait_for("status_address_taken")
+        taken = run.wait_for("status_not_listening")
         assert taken["address"] == f"127.0.0.1:{port}"
     with asking(run) as client:
         assert client.get("/healthz").status_code == 200
@@ -230,6 +231,61 @@ def test_clients_that_send_nothing_do_not_keep_others_out(start: Start) -> None:
     finally:
         for link in idle:
             link.close()
+    run.ends_well()
+
+
+def test_open_pages_do_not_keep_anybody_out(start: Start) -> None:
+    """As many pages as may be, each alive, and one more that is refused: whoever asks once is answered."""
+    run = begin(start, PATIENCE_S="3600")
+    where = address(run)
+    request = b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with contextlib.ExitStack() as open_pages, asking(run) as client:
+        for _ in range(MOST_PAGES):
+            page = open_pages.enter_context(socket.create_connection(where))
+            page.sendall(request)
+            assert page.recv(15) == b"HTTP/1.1 200 OK"
+        idle = [open_pages.enter_context(socket.create_connection(where)) for _ in range(guests.MOST)]
+        assert client.get("/live").status_code == 503
+        for _ in range(5):
+            assert client.get("/healthz", headers={"connection": "close"}).status_code == 200
+        assert len(idle) == guests.MOST
+    run.ends_well()
+
+
+def test_a_page_asked_for_behind_another_request_stays(start: Start) -> None:
+    """The patience for the first request is over with its answer."""
+    run = begin(start, PATIENCE_S="0.5")
+    with socket.create_connection(address(run)) as link:
+        link.settimeout(30.0)
+        head = b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        link.sendall(b"GET /healthz" + head + b"GET /live" + head)
+        heard = b""
+        while heard.count(b"event: status") < 4:
+            more = link.recv(65536)
+            assert more, "it was cut"
+            heard += more
+    run.ends_well()
+
+
+def test_one_that_hangs_is_replaced(start: Start) -> None:
+    """It says every two seconds that it is well; when it does not, another takes its place."""
+    run = begin(start, HUNG_S="4")
+    address(run)
+    first = status_process(run)
+    assert first is not None
+    first.suspend()
+    run.wait_for("status_ended", pid=first.pid)
+    eventually(lambda: len(run.logged("status_listening")) == 2, "there is another")
+    assert len(run.logged("child_forked")) == 2
+    run.ends_well()
+
+
+def test_a_name_that_is_none_is_told_and_ends_nothing(start: Start) -> None:
+    """No host is called so, and no resolver takes it."""
+    run = start("idle", listen=["a..b", 9464])
+    run.wait_for("child_ready", times=2)
+    assert run.wait_for("status_not_listening")["address"] == "a..b:9464"
+    assert run.logged("status_ended") == []
     run.ends_well()
 
 
@@ -287,6 +343,17 @@ def test_garbage_gets_an_end_and_no_line_in_the_log(start: Start, garbage: bytes
     with asking(run) as client:
         assert client.get("/healthz").status_code == 200
     assert run.logged("process_failed") == []
+    run.ends_well()
+
+
+def test_a_manager_that_hears_nothing_costs_nothing(start: Start, tmp_path: Path) -> None:
+    """Its socket is gone: the watchdog's word is tried again and again, and the loop rests in between."""
+    environment = {"NOTIFY_SOCKET": str(tmp_path / "gone"), "WATCHDOG_USEC": "200000"}
+    run = start("idle", environment=environment)
+    run.wait_for("child_ready", times=2)
+    parent = psutil.Process(run.pid)
+    rested = parent.num_ctx_switches().voluntary
+    eventually(lambda: parent.num_ctx_switches().voluntary >= rested + 20, "it rests, twenty times")
     run.ends_well()
 
 

@@ -77,6 +77,7 @@ class World:
     replaced: int = 0
     written: list[int] = field(default_factory=list)
     exited: int | None = None
+    status_hangs: bool = False
     rng: Random = field(default_factory=lambda: Random(0))
 
     def __post_init__(self) -> None:
@@ -105,6 +106,8 @@ class World:
         raise AssertionError("decide never comes to rest")
 
     def _turn_once(self) -> bool:
+        if not self.status_hangs:
+            self.roster.answered(self.now)
         self._reap()
         for child in self.roster.children():
             body = self.bodies[child.page]
@@ -222,7 +225,9 @@ class World:
                 assert kind is Kind.JANITOR or self.roster.stop is None, "nothing new is begun at the end"
                 self.roster.errands[self.pids] = Errand(kind, self.pids, self.now)
             case policy.Recall(pid):
-                assert self.roster.errands[pid].kind is not Kind.STATUS, "it may live for ever"
+                hung = self.now - self.roster.errands[pid].ends_by() >= 0
+                assert hung
+                assert self.status_hangs or self.roster.errands[pid].kind is not Kind.STATUS
                 self.errands[pid] = Exit(None, 9)
             case policy.GiveUp(code, _):
                 assert not any(child.ready_at for child in self.roster.children())
@@ -362,6 +367,11 @@ class SupervisorInAnyWorld(RuleBasedStateMachine):
             self.world.errands.setdefault(pid, Exit(0 if well else 1, None))
         self.world.turn()
 
+    @rule(hangs=st.booleans())
+    def status_hangs(self, hangs: bool) -> None:
+        self.world.status_hangs = hangs
+        self.world.turn()
+
     @rule()
     def hup(self) -> None:
         self.world.roster.reload()
@@ -403,7 +413,7 @@ class SupervisorInAnyWorld(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Whatever happened: with good children from here on the agreed number lives again, or all has ended."""
         world = self.world
-        world.tight = False
+        world.tight = world.status_hangs = False
         for _ in range(CALM_TURNS):
             for body in list(world.bodies.values()):
                 self._behave(body)

@@ -69,6 +69,8 @@ def test_the_longest_conversation_id_fits_and_longer_notes_are_cut_between_chara
     assert read.conversation_id == longest
     assert read.note == "é" * (NOTE_BYTES // 2)
     assert read.claimed_by == "x" * CLAIMED_BY_BYTES
+    board.write(0, Record(replace(FULL, last_conversation_id="é" * 255), (0, 0, *TIMES)))
+    assert board.view(0).last_conversation_id == "é" * 126 + "…"
     board.write(0, Record(replace(FULL, note="\ud800"), (0, 0, *TIMES)))
     assert board.view(0).note == "?"
 

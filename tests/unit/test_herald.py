@@ -36,7 +36,7 @@ class Manager(Notifier):
 
 @pytest.fixture
 def bulletin() -> Iterator[Bulletin]:
-    with closing(Bulletin(0.0)) as pages:
+    with closing(Bulletin(0.0, 4)) as pages:
         yield pages
 
 
@@ -102,13 +102,18 @@ def test_an_unwell_supervisor_neither_beats_nor_feeds_the_watchdog(bulletin: Bul
     """Both begin again with it."""
     manager = Manager(watchdog_every_s=3.0)
     herald = Herald(bulletin, manager, posts=False, now=0.0)
-    herald.speak(1.0, standing, well=False)
+    assert herald.speak(1.0, standing, well=False) > 1.0, "a loop that is not well rests, too"
     assert (bulletin.heartbeat(), manager.told.count("WATCHDOG=1")) == (0.0, 0)
     herald.speak(2.0, standing, well=True)
     herald.speak(4.9, standing, well=True)
     assert (bulletin.heartbeat(), manager.told.count("WATCHDOG=1")) == (4.9, 1)
     herald.speak(5.0, standing, well=True)
     assert manager.told.count("WATCHDOG=1") == 2
+    manager.deaf = True
+    assert herald.speak(8.0, standing, well=True) > 8.0, "whoever is not heard tries again soon, not at once"
+    manager.deaf = False
+    herald.speak(9.0, standing, well=True)
+    assert manager.told.count("WATCHDOG=1") == 3
 
 
 def test_ready_is_said_once_and_again_only_to_a_deaf_manager(bulletin: Bulletin) -> None:

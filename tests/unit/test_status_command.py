@@ -78,11 +78,11 @@ def test_eighty_columns_are_enough(
     [
         (b"hello", 200, "not as a supervisor does"),
         (b'{"supervisor": {}}', 200, "not as a supervisor does"),
-        (b'{"supervisor": 5, "children": 5, "totals": 5, "as_of": 5}', 200, "--json shows it"),
+        (b'{"supervisor": {}, "children": [], "totals": {}, "as_of": 5}', 200, "--json shows it"),
         (b"", 421, "FRIENDSHIP_ALLOWED_HOSTS"),
         (b"", 503, "has just begun"),
         (b"", 404, "answered 404"),
-        (b"x" * (9 * 2**20), 200, "did not answer within"),
+        (b"x" * (9 * 2**20), 200, "answers with more than 8 MB"),
     ],
 )
 def test_an_odd_answer_is_one_line(command: Command, body: bytes, code: int, told: str) -> None:

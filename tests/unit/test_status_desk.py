@@ -95,7 +95,7 @@ def chronicle() -> Iterator[Chronicle]:
 
 @pytest.fixture
 def bulletin(clock: Clock) -> Iterator[Bulletin]:
-    with closing(Bulletin(clock.now)) as pages:
+    with closing(Bulletin(clock.now, 2)) as pages:
         yield pages
 
 
