@@ -14,7 +14,7 @@ import click
 
 from supervisor.cli.given import options, settings
 from supervisor.cli.help import SectionedCommand
-from supervisor.cli.inquiry import Inquiry, NoAnswer, Standing
+from supervisor.cli.inquiry import NoAnswer, Standing, ask
 from supervisor.cli.options import BY_NAME, STATUS
 from supervisor.cli.visit import Failed, json_line
 from supervisor.cli.whereabouts import NoneFound, address, found, processes, url
@@ -66,8 +66,7 @@ def status(context: click.Context, watch: bool, as_json: bool, base: str | None)
     try:
         if watch:
             _watch(where, _lines() if as_json else _screen())
-        with Inquiry() as inquiry:
-            standing = _look(inquiry, where)
+        standing = _look(where)
         if as_json:
             json_line(standing)
         else:
@@ -77,7 +76,7 @@ def status(context: click.Context, watch: bool, as_json: bool, base: str | None)
         raise Failed(str(none)) from None
     except KeyboardInterrupt:
         sys.exit(0 if watch else 1)
-    sys.exit(0 if standing["supervisor"].get("ready") else 1)
+    sys.exit(0 if standing["supervisor"].get("ready") is True else 1)
 
 
 def _where(context: click.Context, base: str | None) -> Where:
@@ -89,23 +88,23 @@ def _where(context: click.Context, base: str | None) -> Where:
     return lambda: said or address(found(processes()), configured, meant=meant)
 
 
-def _look(inquiry: Inquiry, where: Where) -> Standing:
+def _look(where: Where) -> Standing:
     try:
         base = where()
     except NoneFound as none:
         raise NoAnswer(str(none)) from None
-    return inquiry.ask(base)
+    return ask(base)
 
 
 def _watch(where: Where, shown: contextlib.AbstractContextManager[Show]) -> NoReturn:
     """Look once in EVERY_S, for ever. A supervisor that is gone may come back, and elsewhere."""
     signal.signal(signal.SIGTERM, _leave)
     standing: Standing | None = None
-    with Inquiry() as inquiry, shown as show:
+    with shown as show:
         while True:
             silence = None
             try:
-                standing = _look(inquiry, where)
+                standing = _look(where)
             except NoAnswer as none:
                 silence = str(none)
             show(standing, silence)
