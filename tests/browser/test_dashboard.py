@@ -222,6 +222,20 @@ def test_says_a_number_once_and_holds_units_to_it(open_tab: OpenTab, serve: Serv
     assert tab.ask("/\\d (MB|s|min|h|d)\\b/.test(document.querySelector('main').innerText)") is False
 
 
+def test_a_headline_is_read_out_once(open_tab: OpenTab, serve: Serve) -> None:
+    """A screen reader hears it when it says something else, and not whenever a number in it moves."""
+    standin = serve(scenes.leak())
+    tab = open_tab(standin.url).live()
+    first = tab.ask("document.querySelector('#spoken').textContent")
+    after = scenes.leak()
+    after["children"][3]["growth_mb_per_100_messages"] = 700.0
+    standin.show(after)
+    tab.wait("document.querySelector('#sentence').innerText.includes('about 7')")
+    assert tab.ask("document.querySelector('#spoken').textContent") == first
+    standin.show(scenes.poison())
+    tab.wait("document.querySelector('#spoken').textContent.startsWith('Conversation c-17 killed')")
+
+
 def test_a_phone_shows_causes_before_events(open_tab: OpenTab, serve: Serve) -> None:
     """What failed how often is not below fifty events."""
     tab = open_tab(serve(scenes.outage()).url, viewport=PHONE).live()
