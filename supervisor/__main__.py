@@ -13,7 +13,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     from supervisor import cli  # noqa: PLC0415 - takes most of a second, in which a stop may come
 
-    if {*cli.cli.commands, "--help", "-h", "--version"}.difference({"run"}).intersection(sys.argv):
+    if {*cli.COMMANDS, "--help", "-h", "--version"}.difference({"run"}).intersection(sys.argv):
         signals.release()
     cli.main()
 
