@@ -132,10 +132,8 @@ def step(breaker: Breaker, scene: Scene, now: float, rules: Rules, jitter: float
         breaker = _counted(breaker, new, now)
     match breaker.state:
         case State.CLOSED:
-            if new.unanswered:
-                long_enough = now - breaker.first_failed_at >= rules.over_s
-                if new.barred or (long_enough and breaker.failures >= rules.enough(scene.children)):
-                    breaker = _opened(replace(breaker, opened_at=now), now, rules, jitter)
+            if new.barred or (new.failed and _is_enough(breaker, scene, now, rules)):
+                breaker = _opened(replace(breaker, opened_at=now), now, rules, jitter)
         case State.OPEN:
             if now >= breaker.due_at and scene.resting:
                 permits = breaker.permits + 1
@@ -153,6 +151,11 @@ def step(breaker: Breaker, scene: Scene, now: float, rules: Rules, jitter: float
         case _:
             assert_never(breaker.state)
     return breaker
+
+
+def _is_enough(breaker: Breaker, scene: Scene, now: float, rules: Rules) -> bool:
+    long_enough = now - breaker.first_failed_at >= rules.over_s
+    return long_enough and breaker.failures >= rules.enough(scene.children)
 
 
 def _counted(breaker: Breaker, new: Calls, now: float) -> Breaker:
