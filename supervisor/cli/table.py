@@ -4,7 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from supervisor.logs import printable
+
 MIB = 1024 * 1024
+
+plain = printable
+"""Escape what is not printable: as in the log, so that what is found in one can be searched in the other."""
 
 
 def lines(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
@@ -32,13 +37,6 @@ def shown(value: Any) -> str:
             return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
         case _:
             return plain(str(value))
-
-
-def plain(text: str) -> str:
-    """Escape what is not printable."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
-    )
 
 
 def size(count: int) -> str:

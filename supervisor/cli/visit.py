@@ -14,6 +14,7 @@ from repository.connection import Database
 from repository.errors import DatabaseAway, RepositoryError, SchemaOld
 from supervisor.cli.settings import Settings
 from supervisor.errors import InvalidSettings
+from supervisor.logs import printable
 
 STATEMENT_TIMEOUT_S = 60.0
 FORBIDDEN = "[42501]"  # insufficient_privilege
@@ -88,9 +89,9 @@ def tell_counts(counts: Mapping[str, Any], *, as_json: bool) -> None:
 
 
 def json_line(value: Any) -> None:
-    """Print one object as a line of JSON. Times are RFC 3339, bytes hexadecimal."""
+    """Print one object as a line of JSON. Times are RFC 3339, bytes hexadecimal; what is not printable is escaped."""
     line = orjson.dumps(value, default=_spelled, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
-    click.echo(line.decode())
+    click.echo(printable(line.decode()))
 
 
 def _spelled(value: Any) -> str:

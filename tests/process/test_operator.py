@@ -79,7 +79,7 @@ def test_what_is_not_known_is_named_with_exit_1(events: Desk, command: Command) 
     """And control characters that a stranger put into an id reach no terminal."""
     said = command("events", "show", "no\x1b[2Jbody")
     assert (said.code, said.out) == (1, "")
-    assert said.err == "friendship-supervisor: not known: no\\x1b[2Jbody\n"
+    assert said.err == "friendship-supervisor: not known: no\\u001b[2Jbody\n"
 
 
 def test_events_are_requeued_by_name_with_the_refused_named(events: Desk, command: Command) -> None:
@@ -167,7 +167,7 @@ def test_a_dead_letter_that_is_not_there_is_named_with_exit_1(dead: Desk, comman
     """One line; nothing at all to show, without a filter, is no mistake."""
     said = command("dead", "show", "--id", "no\x1bpe")
     assert (said.code, said.out) == (1, "")
-    assert said.err == "friendship-supervisor: no dead letter with message_id no\\x1bpe\n"
+    assert said.err == "friendship-supervisor: no dead letter with message_id no\\u001bpe\n"
     said = command("dead", "show", "--reason=X", "--id=id-0", "--json")
     assert said.err == "friendship-supervisor: no dead letter with reason X and message_id id-0\n"
     assert command("dead", "drop", "--all", "--yes").code == 0
@@ -348,7 +348,7 @@ def test_another_childs_message_is_never_dropped_unsaid(
     assert said.code == 1
     assert said.lines[:3] == [
         "stays, it names others too: in the queue, 41 B, no message_id",
-        "stays, it names others too: in the table, 41 B, message_id b\\x1b",
+        "stays, it names others too: in the table, 41 B, message_id b\\u001b",
         "deleted: events 0, deaths 0, ledger 0, friendship_status 0, rejected 1, dead 1",
     ]
     assert said.err == (

@@ -1,5 +1,6 @@
 """What the operator's commands read and print: ages, tables, sizes."""
 
+import json
 from datetime import UTC, datetime
 
 import click
@@ -9,6 +10,7 @@ from consumer.naming import Named
 from supervisor.cli.age import age_s
 from supervisor.cli.forget import Whose, whose_is
 from supervisor.cli.table import lines, pairs, shown, size
+from supervisor.cli.visit import json_line
 
 
 @pytest.mark.parametrize(
@@ -33,12 +35,23 @@ def test_a_table_is_as_wide_as_its_cells_and_obeys_nobody() -> None:
     rows = [("a\x1b[2J", None), ("long\u202ename", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))]
     assert list(lines(("ID", "WHEN"), rows)) == [
         "ID              WHEN",
-        "a\\x1b[2J        -",
+        "a\\u001b[2J      -",
         "long\\u202ename  2026-01-02 03:04:05Z",
     ]
     assert list(pairs([("a", 1), ("long", {"x": "\n"})])) == ["a     1", "long  {'x': '\\n'}"]
     assert list(lines(("ID",), [])) == ["ID"]
     assert shown("ä \u3042") == "ä \u3042"
+
+
+def test_a_line_of_json_is_the_object_and_obeys_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON itself lets through what begins an escape sequence in one letter, and what turns the direction."""
+    odd = {"a\x9b31m": "\x1b[2J\x7f\x85\u2028\u202e é 😀 \U000e0001"}
+    json_line(odd)
+    line = capsys.readouterr().out
+    assert line.endswith("\n")
+    assert line[:-1].isprintable()
+    assert "é 😀" in line
+    assert json.loads(line) == odd
 
 
 def test_sizes_are_for_people() -> None:

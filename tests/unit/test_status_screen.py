@@ -94,8 +94,8 @@ def test_what_keeps_all_of_them_waiting_is_told_once() -> None:
 def test_nothing_from_outside_is_obeyed() -> None:
     """Neither by a terminal nor by rich: ids, notes and host names are what strangers wrote."""
     text = "\n".join(drawn(standings.hostile(), 160))
-    assert "\\x1b[2J\\x1b]0;owned\\x07[bold red]x[/]\\n\\r\\u202eevil\\x9b31m" in text
-    assert "[link=http://x]\\x1b[31mno[/link]" in text
+    assert "\\u001b[2J\\u001b]0;owned\\u0007[bold red]x[/]\\n\\r\\u202eevil\\u009b31m" in text
+    assert "[link=http://x]\\u001b[31mno[/link]" in text
     assert all(letter.isprintable() for letter in text.replace("\n", ""))
 
 
@@ -141,7 +141,7 @@ def test_idle_children_go_first_and_are_counted() -> None:
 def test_a_silence_is_told_above_what_was_last_known() -> None:
     """With the time that the picture is of."""
     first, *_, last = drawn(standings.good_day(), 120, silence="nobody answers\x1b[1m")
-    assert first == "as of 14:13:20, since then: nobody answers\\x1b[1m"
+    assert first == "as of 14:13:20, since then: nobody answers\\u001b[1m"
     assert "child_exited" in last
 
 
