@@ -61,7 +61,7 @@ def test_a_replaced_child_shows_at_once(open_tab: OpenTab, serve: Serve) -> None
     assert "5000" in tab.text("#slot-3")
     assert "c-17" in tab.text("#slot-3 .end")
     assert tab.text("#sentence") == (
-        "Conversation c-17 killed the child of slot 3 at 00:04:04: near the hard budget (rss_hard)."
+        "Conversation c-17 killed the child of slot 3 at 00:04:04: too much memory, near the hard budget (rss_hard)."
     )
     assert tab.text("#events li:first-child").startswith(
         "00:04:04 Error: Slot 3: child 4103 was replaced, rss_hard"

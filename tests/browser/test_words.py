@@ -255,7 +255,8 @@ def test_an_outage_counts_since_the_last_answer(tab: Tab) -> None:
 
 
 POISONED = (
-    "conversation c-17 killed 2 children, in slot 3 and slot 5, at 00:03:04: near the hard budget (rss_hard)."
+    "conversation c-17 killed 2 children, in slot 3 and slot 5, at 00:03:04:"
+    " too much memory, near the hard budget (rss_hard)."
 )
 
 
@@ -311,7 +312,7 @@ def test_the_last_end_of_a_slot_speaks_where_its_event_has_gone(told: Told) -> N
     assert told(scenes.status(children)) == [
         (
             "bad: Conversation c-17 killed 2 children, in slot 1 and slot 0, at 00:03:35:"
-            " near the hard budget (rss_hard)."
+            " too much memory, near the hard budget (rss_hard)."
         )
     ]
 
