@@ -325,5 +325,12 @@ Event = (
     | Stopped
 )
 
-ROUTINE = (ChildForked, ChildReady, ChildDraining, AccountWritten)
-"""What happens with every child, or is told by another event as well: not kept for the status page."""
+
+def is_routine(event: Event) -> bool:
+    """Say whether an event tells the status page nothing: it comes with every child, or with every probe of an outage."""
+    match event:
+        case ChildForked() | ChildReady() | ChildDraining() | AccountWritten() | BreakerHalfOpen():
+            return True
+        case BreakerOpened(failed_probes=probes):
+            return probes > 0
+    return False

@@ -41,7 +41,7 @@ from supervisor.bulletin import Bulletin
 from supervisor.chronicle import Chronicle
 from supervisor.counters import Layout
 from supervisor.errands import Errand, Kind
-from supervisor.events import ROUTINE, VOLUNTARY, Event
+from supervisor.events import VOLUNTARY, Event
 from supervisor.herald import Herald
 from supervisor.lifecycle import EXIT_DONE, Phase, State
 from supervisor.limits import MB, SupervisorSettings
@@ -575,7 +575,7 @@ class Loop:
         for event in told:
             name, fields = logs.name(event), asdict(event)
             log.log(event.level, name, extra=fields)
-            if not isinstance(event, ROUTINE):
+            if not events.is_routine(event):
                 level = logging.getLevelName(event.level).lower()
                 self.herald.note({"ts": round(time.time(), 3), "level": level, "event": name, **fields})
 
