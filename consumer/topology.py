@@ -6,16 +6,24 @@ so it is repeated, each time with what the refusal taught, until one fits. It be
 ours fits at once, and one that is deleted in that very moment comes back as the next start would declare it. Each
 refusal closes its channel, and never the connection (RabbitMQ 3.10.8). What a policy adds to a queue is not among its
 arguments: only the management API tells it.
+
+Rights are told by which of two refusals comes, as the broker looks at them first: a request with an argument of a wrong
+type is refused with 403 for want of a right and with 406 for the argument, before anything is made or sent. So are
+asked consuming (the right to read the queue) and declaring a queue that is missing (the right to configure it and, for
+its dead letters, to write to the default exchange). Should a broker not mind the argument, the consumer has no credit,
+so that nothing is sent to it, and the queue is exclusive to a connection that ends at once. The right to write of a
+user who may not configure is not asked for: that takes publishing, which is counted even when it is refused.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from ssl import SSLSocket
 from typing import Any
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
+from pika.compat import long
 from pika.exceptions import ChannelClosedByBroker
 
 from consumer import amqp
@@ -24,10 +32,15 @@ from consumer.settings import BrokerSettings
 
 Value = int | bool | str
 
-NOT_FOUND, ACCESS_REFUSED, PRECONDITION_FAILED = 404, 403, 406
+ACCESS_REFUSED, NOT_FOUND, RESOURCE_LOCKED, PRECONDITION_FAILED = 403, 404, 405, 406
 PROBES = 24
 """More refusals than a queue can have arguments and properties."""
 TIMEOUT_S = 5.0
+
+NO_CONSUMER = {"x-priority": "not a number", "x-credit": {"credit": long(0), "drain": False}}
+"""Refused for the first; by the second a consumer that is sent nothing. An int 0 is sent as 32 bits, and overlooked."""
+NO_QUEUE = {"x-expires": "not a number"}
+"""Refused in a declare of any type of queue."""
 
 REFUSAL = re.compile(
     r"inequivalent arg '(?P<name>[\w-]+)' for .*"
@@ -38,7 +51,10 @@ REFUSAL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A queue as it is. arguments: None where they could not be learnt (no right to declare it, or odd ones)."""
+    """A queue as it is.
+
+    arguments: None where they could not be learnt: for want of a right (hidden), or because they are odd ones.
+    """
 
     name: str
     ready: int
@@ -46,6 +62,26 @@ class Queue:
     durable: bool = True
     auto_delete: bool = False
     arguments: Mapping[str, Value] | None = None
+    hidden: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """A queue that another connection has to itself: nobody else may use it, or learn more of it."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """What the user of the URL may not do, in the broker's words; None where it may, or need not.
+
+    read: take messages from the queue. declare, declare_dead: make a queue that is missing, as the first start does.
+    """
+
+    read: str | None = None
+    declare: str | None = None
+    declare_dead: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +94,9 @@ class Broker:
     product: str
     version: str
     tls: str | None
-    queue: Queue | None
-    dead: Queue | None
+    queue: Queue | Locked | None
+    dead: Queue | Locked | None
+    refusals: Refusals = Refusals()
 
     @property
     def release(self) -> tuple[int, int]:
@@ -76,6 +113,11 @@ class Refused:
     value: Value | None
 
 
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """The user may not configure the queue, and so is not taught what it is."""
+
+
 def survey(settings: BrokerSettings) -> Broker:
     """Ask the broker. Raises BrokerAway."""
     connection = None
@@ -85,24 +127,67 @@ def survey(settings: BrokerSettings) -> Broker:
             transport = connection._impl._transport  # noqa: SLF001 (nothing else tells whether TLS is spoken)
             socket = getattr(transport, "_sock", None)
             told = connection._impl.server_properties or {}  # noqa: SLF001
+            ours, dead_ours = amqp.arguments(settings), amqp.dead_arguments()
+            queue = _queue(connection, settings.queue, ours)
+            dead = _queue(connection, settings.dead_queue, dead_ours)
             return Broker(
                 product=str(told.get("product", "an unknown broker")),
                 version=str(told.get("version", "")),
                 tls=socket.version() if isinstance(socket, SSLSocket) else None,
-                queue=_queue(connection, settings.queue, amqp.arguments(settings)),
-                dead=_queue(connection, settings.dead_queue, amqp.dead_arguments()),
+                queue=queue,
+                dead=dead,
+                refusals=Refusals(
+                    read=_unread(connection, settings.queue),
+                    declare=_undeclared(connection, settings.queue, ours) if queue is None else None,
+                    declare_dead=_undeclared(connection, settings.dead_queue, dead_ours)
+                    if dead is None
+                    else None,
+                ),
             )
         finally:
             hang_up(connection)
 
 
-def _queue(connection: pika.BlockingConnection, name: str, first: Mapping[str, Value]) -> Queue | None:
+def _unread(connection: pika.BlockingConnection, name: str) -> str | None:
+    """Ask for the right to read a queue, which need not be there."""
+    return _barred(
+        connection,
+        lambda channel: channel.basic_consume(name, lambda *_: None, arguments=NO_CONSUMER),
+    )
+
+
+def _undeclared(connection: pika.BlockingConnection, name: str, arguments: Mapping[str, Value]) -> str | None:
+    """Ask for the rights to declare a queue that is not there."""
+    return _barred(
+        connection,
+        lambda channel: channel.queue_declare(
+            name, durable=True, exclusive=True, arguments={**arguments, **NO_QUEUE}
+        ),
+    )
+
+
+def _barred(connection: pika.BlockingConnection, ask: Callable[[BlockingChannel], object]) -> str | None:
+    """Ask for what is refused in any case; the broker's words when it is for want of a right, else None."""
+    channel = connection.channel()
+    try:
+        ask(channel)
+    except ChannelClosedByBroker as closed:
+        return str(closed.reply_text) if closed.reply_code == ACCESS_REFUSED else None
+    channel.close()
+    return None
+
+
+def _queue(
+    connection: pika.BlockingConnection, name: str, first: Mapping[str, Value]
+) -> Queue | Locked | None:
     try:
         declared = connection.channel().queue_declare(name, passive=True).method
     except ChannelClosedByBroker as closed:
-        if closed.reply_code != NOT_FOUND:
-            raise
-        return None
+        if closed.reply_code == NOT_FOUND:
+            return None
+        if closed.reply_code == RESOURCE_LOCKED:
+            return Locked(name)
+        raise
     queue = Queue(name, int(declared.message_count), int(declared.consumer_count))
     return _learnt(connection, queue, dict(first))
 
@@ -114,6 +199,8 @@ def _learnt(connection: pika.BlockingConnection, queue: Queue, arguments: dict[s
         match lesson:
             case None:
                 return Queue(queue.name, queue.ready, queue.consumers, arguments=known(arguments), **flags)
+            case Hidden():
+                return replace(queue, hidden=True)
             case Refused(name=name, value=bool() as value) if name in flags:
                 flags[name] = value
             case Refused(name=name, value=None) if name in arguments:
@@ -127,12 +214,14 @@ def _learnt(connection: pika.BlockingConnection, queue: Queue, arguments: dict[s
 
 def _refused(
     channel: BlockingChannel, name: str, flags: Mapping[str, bool], arguments: Mapping[str, Value]
-) -> Refused | str | None:
+) -> Refused | Hidden | str | None:
     """Declare a queue that is there; None when all fits, a text when the refusal names nothing."""
     try:
         channel.queue_declare(name, arguments=dict(arguments), **flags)
     except ChannelClosedByBroker as closed:
-        if closed.reply_code not in {ACCESS_REFUSED, PRECONDITION_FAILED}:
+        if closed.reply_code == ACCESS_REFUSED:
+            return Hidden()
+        if closed.reply_code != PRECONDITION_FAILED:
             raise
         return lesson(closed.reply_text, {**flags, **arguments}) or "refused"
     channel.close()

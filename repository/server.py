@@ -54,8 +54,7 @@ PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
 class Server:
     """The server and our session in it.
 
-    statement_timeout_before_ms, idle_in_transaction_before_ms: as a session finds them, before it sets its own; 0 is
-    none. statement_timeout: as it is now, spelled by the server. now_s: its clock, seconds since 1970.
+    statement_timeout: as it is now, spelled by the server. now_s: its clock, seconds since 1970.
     """
 
     version_number: int
@@ -71,8 +70,6 @@ class Server:
     database: str
     encrypted: bool
     statement_timeout: str
-    statement_timeout_before_ms: int
-    idle_in_transaction_before_ms: int
     now_s: float
 
 

@@ -1,7 +1,6 @@
 -- What `check` asks about the server, the role and the session. All of it is visible to every role, and costs no scan.
 
 -- name: server
--- reset_val is what a session has before it sets anything itself. Connections: those that count against max_connections.
 SELECT current_setting('server_version_num')::integer AS version_number,
        current_setting('server_version') AS version,
        pg_is_in_recovery() AS in_recovery,
@@ -15,13 +14,11 @@ SELECT current_setting('server_version_num')::integer AS version_number,
        current_database()::text AS database,
        coalesce((SELECT s.ssl FROM pg_stat_ssl AS s WHERE s.pid = pg_backend_pid()), false) AS encrypted,
        current_setting('statement_timeout') AS statement_timeout,
-       (SELECT s.reset_val::integer FROM pg_settings AS s WHERE s.name = 'statement_timeout') AS statement_timeout_before_ms,
-       (SELECT s.reset_val::integer FROM pg_settings AS s
-         WHERE s.name = 'idle_in_transaction_session_timeout') AS idle_in_transaction_before_ms,
        extract(epoch FROM clock_timestamp())::float8 AS now_s;
 
 -- name: seats
--- free: for sessions of this role, as the server, the database and the role each limit them; NULL is no limit.
+-- Connections that count against max_connections. free: for sessions of this role, as the server, the database and the
+-- role each limit them; NULL is no limit.
 SELECT current_setting('max_connections')::integer AS most,
        current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
        - coalesce(current_setting('reserved_connections', true)::integer, 0) - taken.everywhere AS free_in_server,

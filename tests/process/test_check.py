@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from scripts.servers.memory_api import MemoryApiStandIn
+from scripts.servers.rabbitmq import RabbitMQ
 from tests.fixtures.commands import Command
 from tests.fixtures.desk import Desk
 
@@ -84,6 +85,47 @@ def test_our_own_queues_are_known_by_their_arguments(command: Command, desk: Des
         50,
     )
     assert (of(said, "broker")[0]["ready"], of(said, "dead queue")[0]["ready"]) == (2, 0)
+
+
+def test_a_user_without_rights_on_the_broker_fails(command: Command, desk: Desk, rabbitmq: RabbitMQ) -> None:
+    """What is refused to it is named, with the command that grants it: the children would never be ready."""
+    desk.publish_many(1)
+    rabbitmq.rabbitmqctl(
+        "eval",
+        'rabbit_auth_backend_internal:add_user(<<"none">>, <<"none">>, <<"test">>), '
+        'rabbit_auth_backend_internal:set_permissions(<<"none">>, <<"/">>, <<"^$">>, <<"^$">>, <<"^$">>, <<"test">>).',
+    )
+    queue = desk.broker.queue
+    url = desk.broker.url.replace("guest:guest", "none:none")
+    try:
+        there = command("check", "--json", f"--rabbitmq-url={url}")
+        missing = command("check", "--json", f"--rabbitmq-url={url}", "--queue=friends")
+    finally:
+        rabbitmq.rabbitmqctl("delete_user", "none")
+    assert (there.code, missing.code) == (1, 1)
+    assert [each["verdict"] for each in of(there, "queue")] == ["fail", "warn"]
+    unread = of(there, "queue")[0]
+    assert f"access to queue '{queue}' in vhost '/' refused for user 'none'" in unread["seen"]
+    command_of_the_docs = (
+        f"rabbitmqctl set_permissions -p / none '^$' '^amq\\.default$' '^{queue}(\\.dead)?$'"
+    )
+    assert command_of_the_docs in unread["remedy"]
+    assert [each["verdict"] for each in of(there, "dead queue")] == ["warn"]
+    assert [each["verdict"] for each in of(missing, "dead queue")] == ["fail"]
+    assert {each["verdict"] for each in of(missing, "queue")} == {"fail"}
+    assert "none '^friends(\\.dead)?$' '^amq" in of(missing, "dead queue")[0]["remedy"]
+
+
+def test_a_queue_that_another_connection_has_to_itself_fails(command: Command, desk: Desk) -> None:
+    """The broker is there, and is not told to be started."""
+    connection = pika.BlockingConnection(pika.URLParameters(desk.broker.url))
+    connection.channel().queue_declare(desk.broker.queue, exclusive=True)
+    said = command("check", "--json")
+    connection.close()
+    assert (said.code, of(said, "broker")[0]["verdict"]) == (1, "ok")
+    (queue,) = of(said, "queue")
+    assert (queue["verdict"], "exclusive" in queue["seen"]) == ("fail", True)
+    assert f"rabbitmqctl delete_queue -p / {desk.broker.queue}" in queue["remedy"]
 
 
 def test_a_session_that_is_idle_in_transaction_is_named_and_its_words_are_not(

@@ -14,7 +14,7 @@ from consumer.memory_api import (
     MemoryApiTimeout,
 )
 from consumer.settings import MIB
-from consumer.topology import Broker, Queue, Refused, Value, known, lesson
+from consumer.topology import Broker, Locked, Queue, Refusals, Refused, Value, known, lesson
 from repository.activity import Activity, Transaction, Waiting
 from repository.server import OPERATOR, TABLES, WORKER, Clock, Rights, Seats, Server, Strangers
 from supervisor.cli.checks import api, broker, configuration, contract, database, host, sessions
@@ -41,7 +41,10 @@ def seen(findings: list[Finding], verdict: Verdict) -> str:
 def judged(version: str = "3.10.8", dead: Queue | None = None, **queue: Any) -> list[Finding]:
     main = Queue("q", 3, 2, **{"arguments": OURS} | queue)
     return list(
-        broker.judged(Broker("RabbitMQ", version, "TLSv1.3", main, dead or Queue("q.dead", 0, 0)), SETTINGS)
+        broker.judged(
+            Broker("RabbitMQ", version, "TLSv1.3", main, dead or Queue("q.dead", 0, 0, arguments={})),
+            SETTINGS,
+        )
     )
 
 
@@ -104,7 +107,38 @@ def test_what_the_queues_cannot_be_used_with_is_told() -> None:
     )
     none = list(broker.judged(Broker("RabbitMQ", "3.7.1", None, None, None), SETTINGS))
     assert "RabbitMQ 3.8 or newer" in seen(none, FAIL)
-    assert "its arguments are not told" in seen(judged(arguments=None), OK)
+
+
+def test_arguments_that_are_not_told_are_a_warning() -> None:
+    """For want of a right, or because they are odd; of both queues."""
+    assert "q: its arguments are not told to a user who" in seen(judged(arguments=None, hidden=True), WARN)
+    assert "q: its arguments could not be learnt" in seen(judged(arguments=None), WARN)
+    assert "q.dead: 7 messages" in seen(judged(dead=Queue("q.dead", 7, 0, hidden=True)), WARN)
+
+
+def test_rights_that_are_refused_fail_with_the_command_that_grants_them() -> None:
+    """The one of docs/security.md, for this user, virtual host and queue, quoted for a shell; no password in it."""
+    names = replace(SETTINGS.consumer.broker, url="amqp://lan%20x:hunter2@h/pika", queue="robot.q's")
+    given = replace(SETTINGS, consumer=replace(SETTINGS.consumer, broker=names))
+    there = Queue("q", 0, 0, arguments=OURS)
+    unread = Broker("RabbitMQ", "3.10.8", None, there, there, Refusals(read="ACCESS_REFUSED"))
+    told = seen(list(broker.judged(unread, given)), FAIL)
+    assert "set_permissions -p pika 'lan x' '^$' '^amq\\.default$' '^robot\\.q'" in told
+    assert "hunter2" not in told
+    missing = Broker("RabbitMQ", "3.10.8", None, None, None, Refusals(declare="no", declare_dead="no"))
+    findings = list(broker.judged(missing, SETTINGS))
+    told = seen(findings, FAIL)
+    assert told.count("'^q(\\.dead)?$' '^amq\\.default$' '^q(\\.dead)?$', or another user") == 2
+    assert "the first start declares it" not in seen(findings, OK)
+
+
+def test_an_exclusive_queue_fails_by_its_name() -> None:
+    """The broker is well, and its line says nothing of a queue that it does not tell of."""
+    findings = list(broker.judged(Broker("RabbitMQ", "3.7.1", None, Locked("q"), Locked("q.dead")), SETTINGS))
+    told = seen(findings, FAIL)
+    assert "q is exclusive to another connection" in told
+    assert "rabbitmqctl delete_queue -p / q.dead" in told
+    assert "ready" not in seen(findings, OK)
 
 
 def test_the_message_limit_is_held_against_the_brokers_default() -> None:
@@ -224,7 +258,7 @@ def test_sessions_idle_in_transaction_are_named_with_the_words_that_end_them() -
 SERVER = Server(
     version_number=150_000, version="15.0", in_recovery=False, read_only=False, encoding="UTF8",
     synchronous_commit="on", fsync=True, full_page_writes=True, superuser=False, role="scorer", database="x",
-    encrypted=True, statement_timeout="10s", statement_timeout_before_ms=0, idle_in_transaction_before_ms=0, now_s=0.0,
+    encrypted=True, statement_timeout="10s", now_s=0.0,
 )  # fmt: skip
 
 

@@ -1,13 +1,15 @@
 """RabbitMQ: is it there, and would its queue as it is lose, refuse or hold up messages?"""
 
+import re
+import shlex
 from collections.abc import Iterator, Mapping
 
 from consumer import topology
-from consumer.amqp import DELIVERY_LIMIT
+from consumer.amqp import DELIVERY_LIMIT, parameters
 from consumer.disposition import CLAIMS_MAX
 from consumer.errors import BrokerAway
-from consumer.settings import MIB
-from consumer.topology import Broker, Queue, Value
+from consumer.settings import MIB, BrokerSettings
+from consumer.topology import Broker, Locked, Queue, Value
 from supervisor.cli.checks.finding import Finding, fail, ok, warn
 from supervisor.cli.settings import Settings
 
@@ -18,6 +20,7 @@ DEFAULT_DELIVERY_LIMIT = 20
 DEFAULT_MESSAGE_BYTES_4, DEFAULT_MESSAGE_BYTES_3 = 16 * MIB, 128 * MIB
 DEFAULT_CONSUMER_TIMEOUT_S = 1800.0
 POLICIES = "policies were not looked at (rabbitmqctl list_queues name policy effective_policy_definition)"
+UNWRITTEN = "whether this user may write to it was not tried, as that takes publishing"
 
 
 def look(given: Settings) -> Iterator[Finding]:
@@ -37,16 +40,64 @@ def judged(broker: Broker, given: Settings) -> Iterator[Finding]:
     names = given.consumer.broker
     yield _server(broker, names.queue)
     yield _size(broker, given.consumer.max_message_bytes)
-    if broker.queue is None:
-        yield ok(QUEUE, f"{names.queue} is not there yet: the first start declares it")
-    else:
-        yield from _queue(broker.queue, broker, given.supervisor.message_deadline_s)
-    yield from _dead(broker, names.dead_queue)
+    yield from _rights(broker, names)
+    match broker.queue:
+        case None if broker.refusals.declare is None:
+            yield ok(QUEUE, f"{names.queue} is not there yet: the first start declares it")
+        case None:
+            pass  # told with the rights
+        case Locked():
+            yield _locked(QUEUE, broker.queue, names)
+        case Queue():
+            yield from _queue(broker.queue, broker, given.supervisor.message_deadline_s)
+    match broker.dead:
+        case None if broker.refusals.declare_dead is None:
+            yield ok(DEAD, f"{names.dead_queue} is not there yet: the first start declares it")
+        case None:
+            pass
+        case Locked():
+            yield _locked(DEAD, broker.dead, names)
+        case Queue():
+            yield _dead(broker.dead, broker)
+
+
+def _rights(broker: Broker, names: BrokerSettings) -> Iterator[Finding]:
+    """Tell what the broker refuses to this user, with the command that grants all of it."""
+    refusals = broker.refusals
+    remedy = _grant(names, declaring=bool(refusals.declare or refusals.declare_dead))
+    if refusals.declare:
+        seen = f"{names.queue} is not there, and may not be declared: {refusals.declare}"
+        yield fail(QUEUE, seen, remedy)
+    if refusals.read:
+        yield fail(QUEUE, f"no message of {names.queue} would be received: {refusals.read}", remedy)
+    if refusals.declare_dead:
+        seen = f"{names.dead_queue} is not there, and may not be declared: {refusals.declare_dead}"
+        yield fail(DEAD, seen, remedy)
+
+
+def _grant(names: BrokerSettings, *, declaring: bool) -> str:
+    """Spell the command of docs/security.md for this user. declaring: and with the right to make the two queues."""
+    found = parameters(names, "check")
+    queues = rf"^{re.escape(names.queue)}(\.dead)?$"
+    words = (found.virtual_host, found.credentials.username, queues if declaring else "^$", queues)
+    vhost, user, configure, read = map(shlex.quote, words)
+    command = rf"rabbitmqctl set_permissions -p {vhost} {user} {configure} '^amq\.default$' {read}"
+    return f"{command}, or another user declares them first" if declaring else command
+
+
+def _locked(subject: str, queue: Locked, names: BrokerSettings) -> Finding:
+    vhost = shlex.quote(parameters(names, "check").virtual_host)
+    return fail(
+        subject,
+        f"{queue.name} is exclusive to another connection: nobody else may use it, and it goes with that connection",
+        f"wait for its end, or rabbitmqctl delete_queue -p {vhost} {shlex.quote(queue.name)}"
+        f" (rabbitmqctl list_queues -p {vhost} name owner_pid names the connection)",
+    )
 
 
 def _server(broker: Broker, queue: str) -> Finding:
     way = broker.tls or "not encrypted"
-    there = broker.queue
+    there = broker.queue if isinstance(broker.queue, Queue) else None
     seen = f"{broker.product} {broker.version}, {way}" + (
         ""
         if there is None
@@ -55,7 +106,7 @@ def _server(broker: Broker, queue: str) -> Finding:
     facts: dict[str, object] = {"version": broker.version, "tls": broker.tls}
     if there is not None:
         facts |= {"ready": there.ready, "consumers": there.consumers}
-    if broker.product == "RabbitMQ" and broker.release < QUORUM_SINCE and there is None:
+    if broker.product == "RabbitMQ" and broker.release < QUORUM_SINCE and broker.queue is None:
         return fail(
             SUBJECT,
             f"{seen}: it knows no quorum queues, which the first start declares",
@@ -81,9 +132,7 @@ def _size(broker: Broker, max_message_bytes: int) -> Finding:
 
 def _queue(queue: Queue, broker: Broker, deadline_s: float) -> Iterator[Finding]:
     if queue.arguments is None:
-        yield ok(
-            QUEUE, f"{queue.name}: its arguments are not told to a user who may not configure it; {POLICIES}"
-        )
+        yield _untold(QUEUE, queue, f"{queue.name}: ")
         return
     found = list(_harm(queue, broker, deadline_s))
     yield from found
@@ -210,15 +259,20 @@ def _limited(queue: Queue, broker: Broker) -> Iterator[Finding]:
         )
 
 
-def _dead(broker: Broker, name: str) -> Iterator[Finding]:
-    queue = broker.dead
-    if queue is None:
-        yield ok(DEAD, f"{name} is not there yet: the first start declares it")
-        return
-    seen = f"{name}: {queue.ready} messages"
+def _untold(subject: str, queue: Queue, seen: str, **facts: object) -> Finding:
+    why = "are not told to a user who may not configure it" if queue.hidden else "could not be learnt"
+    return warn(
+        subject,
+        f"{seen}its arguments {why}: they may lose or refuse messages; {POLICIES}",
+        "check once as a user who may configure it, or rabbitmqctl list_queues name type durable arguments",
+        **facts,
+    )
+
+
+def _dead(queue: Queue, broker: Broker) -> Finding:
+    seen = f"{queue.name}: {queue.ready} messages"
     if queue.arguments is None:
-        yield ok(DEAD, seen, ready=queue.ready)
-        return
+        return _untold(DEAD, queue, f"{seen}; {UNWRITTEN}; ", ready=queue.ready)
     harmful = [
         each
         for each in ("x-message-ttl", "x-expires", "x-max-length", "x-max-length-bytes")
@@ -228,22 +282,21 @@ def _dead(broker: Broker, name: str) -> Iterator[Finding]:
         told = ", ".join(
             [*harmful, *([] if queue.durable else ["not durable"]), *(["auto-delete"] * queue.auto_delete)]
         )
-        yield warn(
+        return warn(
             DEAD, f"{seen}; it may lose them ({told})", "declare it durable, without these", ready=queue.ready
         )
-    elif (
+    if (
         _kind(queue.arguments) == "quorum"
         and broker.release >= (4, 0)
         and "x-delivery-limit" not in queue.arguments
     ):
-        yield warn(
+        return warn(
             DEAD,
             f"{seen}; it drops one that was looked at {DEFAULT_DELIVERY_LIMIT} times",
             "a policy with a higher delivery-limit",
             ready=queue.ready,
         )
-    else:
-        yield ok(DEAD, seen, ready=queue.ready)
+    return ok(DEAD, f"{seen}; {UNWRITTEN}", ready=queue.ready)
 
 
 def _described(queue: Queue) -> str:
