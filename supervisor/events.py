@@ -327,7 +327,7 @@ Event = (
 
 
 def is_routine(event: Event) -> bool:
-    """Say whether an event tells the status page nothing: it comes with every child, or with every probe of an outage."""
+    """Say whether an event is not worth the page's room: it comes with every child, or with every probe."""
     match event:
         case ChildForked() | ChildReady() | ChildDraining() | AccountWritten() | BreakerHalfOpen():
             return True
