@@ -82,7 +82,8 @@ def _grant(names: BrokerSettings, *, declaring: bool) -> str:
     words = (found.virtual_host, found.credentials.username, queues if declaring else "^$", queues)
     vhost, user, configure, read = map(shlex.quote, words)
     command = rf"rabbitmqctl set_permissions -p {vhost} {user} {configure} '^amq\.default$' {read}"
-    return f"{command}, or another user declares them first" if declaring else command
+    note = "; the first of the three may be '^$' once another user has declared both queues"
+    return command + note if declaring else command
 
 
 def _locked(subject: str, queue: Locked, names: BrokerSettings) -> Finding:
