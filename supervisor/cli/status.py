@@ -172,13 +172,10 @@ def _picture(
     console: "Console", standing: Standing, height: int | None = None, silence: str | None = None
 ) -> "RenderableType":
     """Draw it for this terminal. Raises NoAnswer for what is of another shape than ours."""
-    from supervisor.cli import screen  # noqa: PLC0415 - as in _console
+    from supervisor.cli.screen import children, picture, shape  # noqa: PLC0415 - as in _console
 
     plain = not console.encoding.lower().startswith("utf")
-    marks = screen.ASCII_MARKS if plain else screen.MARKS
-    picture = None
-    with contextlib.suppress(LookupError, TypeError, ValueError, AttributeError, OverflowError):
-        picture = screen.picture(standing, width=console.width, height=height, marks=marks, silence=silence)
-    if picture is None:
-        raise NoAnswer("the answer is of a version that this one cannot draw: --json shows it")
-    return picture
+    marks = children.ASCII_MARKS if plain else children.MARKS
+    with contextlib.suppress(shape.Foreign):
+        return picture.picture(standing, width=console.width, height=height, marks=marks, silence=silence)
+    raise NoAnswer("the answer is of a version that this one cannot draw: --json shows it")

@@ -8,7 +8,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from supervisor.cli import screen
+from supervisor.cli.screen.children import ASCII_MARKS
+from supervisor.cli.screen.lines import span
+from supervisor.cli.screen.picture import picture
 from tests.fixtures import standings
 from tests.fixtures.standings import UUID, busy, child, end, event, standing
 
@@ -19,7 +21,7 @@ def drawn(status: dict[str, Any], width: int = 80, **how: Any) -> list[str]:
     """Draw it as a terminal of that width without colours would show it."""
     console = Console(width=width, file=io.StringIO(), highlight=False, markup=False, emoji=False)
     with console.capture() as capture:
-        console.print(screen.picture(status, width=width, zone=UTC, **how))
+        console.print(picture(status, width=width, zone=UTC, **how))
     return capture.get().splitlines()
 
 
@@ -58,7 +60,7 @@ def test_a_leak_shows_its_growth_and_its_weight() -> None:
     assert "████████········┊··· 150" in light
     assert "+61.2" in heavy
     assert "MB OF 300/375" in "\n".join(lines)
-    assert "#################... 318" in "\n".join(drawn(standing([leaking]), 120, marks=screen.ASCII_MARKS))
+    assert "#################... 318" in "\n".join(drawn(standing([leaking]), 120, marks=ASCII_MARKS))
 
 
 @pytest.mark.parametrize(
@@ -189,4 +191,4 @@ def test_what_is_odd_about_the_whole_is_told(changes: dict[str, Any], told: str 
 )
 def test_a_time_is_spelled_in_one_unit(seconds: float, told: str) -> None:
     """The largest of which there are two."""
-    assert screen.span(seconds) == told
+    assert span(seconds) == told

@@ -1,0 +1,1 @@
+"""How a supervisor stands, drawn for a terminal: the whole, its children, what happened."""
