@@ -83,6 +83,7 @@ def _server(desk: Desk, listen: Listen) -> uvicorn.Server:
             log_config=None,
             access_log=False,
             server_header=False,
+            date_header=False,
             timeout_keep_alive=KEEP_ALIVE_S,
         )
     )
@@ -97,6 +98,10 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave signals as they are: the supervisor says when it is over, and ^C is not for us."""
         yield
+
+    async def main_loop(self) -> None:
+        """Sleep: nobody asks this process to stop. Looking ten times a second took half of its processor time."""
+        await asyncio.Event().wait()
 
 
 async def _take(listen: Listen) -> socket.socket:
