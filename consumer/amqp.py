@@ -16,6 +16,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
 
@@ -121,7 +122,7 @@ def dead_arguments() -> dict[str, int | str]:
 def ensure_queue(channel: BlockingChannel, name: str, arguments: Mapping[str, Any]) -> BlockingChannel:
     """Use the queue as it is, or declare it with these arguments when there is none."""
     connection = channel.connection
-    if ready(channel, name) is not None:
+    if counts(channel, name) is not None:
         return channel
     channel = connection.channel()
     try:
@@ -134,15 +135,23 @@ def ensure_queue(channel: BlockingChannel, name: str, arguments: Mapping[str, An
     return channel
 
 
-def ready(channel: BlockingChannel, name: str) -> int | None:
-    """Say how many messages are ready in a queue. None when there is none, which has closed the channel."""
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Messages of a queue that are ready, and its consumers, whoever they are."""
+
+    ready: int
+    consumers: int
+
+
+def counts(channel: BlockingChannel, name: str) -> Counts | None:
+    """Ask what stands in a queue. None when there is none, which has closed the channel."""
     try:
         declared = channel.queue_declare(name, passive=True)
     except ChannelClosedByBroker as closed:
         if closed.reply_code != 404:  # NOT_FOUND
             raise
         return None
-    return int(declared.method.message_count)
+    return Counts(int(declared.method.message_count), int(declared.method.consumer_count))
 
 
 class BrokerLink:
@@ -368,10 +377,10 @@ class Publisher:
         if self._channel is None:
             raise BrokerAway("not connected")
         with translated():
-            count = ready(self._channel, self._settings.queue)
-        if count is None:
+            found = counts(self._channel, self._settings.queue)
+        if found is None:
             raise BrokerAway("the queue is gone")
-        return count
+        return found.ready
 
     def publish(
         self,

@@ -14,7 +14,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from consumer import properties, wire
 from consumer.admission import Admission
-from consumer.amqp import Publisher, hang_up, parameters, ready, translated
+from consumer.amqp import Publisher, counts, hang_up, parameters, translated
 from consumer.errors import BodyNotKept, BrokerAway
 from consumer.intake import Intake, Left, Spool
 from consumer.settings import BrokerSettings
@@ -111,7 +111,8 @@ class DeadQueue:
 
     def _depth(self) -> int:
         with translated():
-            return ready(self._open(), self._settings.dead_queue) or 0
+            found = counts(self._open(), self._settings.dead_queue)
+        return found.ready if found else 0
 
     def _open(self) -> BlockingChannel:
         if self._channel is None:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.exceptions import ChannelClosedByBroker
 
 from consumer import amqp
 from consumer.settings import BrokerSettings
@@ -33,28 +32,22 @@ class Gauge:
         """Ask the broker. Raises BrokerAway; the next reading connects anew."""
         try:
             with amqp.translated():
-                main = self._ask(self._settings.queue)
-                dead = self._ask(self._settings.dead_queue)
+                main = amqp.counts(self._open(), self._settings.queue)
+                dead = amqp.counts(self._open(), self._settings.dead_queue)
         except BaseException:
             # Whatever it was, what is left of the connection is of no use
             self.close()
             raise
-        return Depth(main[0] if main else None, dead[0] if dead else None, main[1] if main else None)
+        return Depth(
+            ready=main.ready if main else None,
+            dead=dead.ready if dead else None,
+            consumers=main.consumers if main else None,
+        )
 
     def close(self) -> None:
         """Hang up."""
         connection, self._connection, self._channel = self._connection, None, None
         amqp.hang_up(connection)
-
-    def _ask(self, queue: str) -> tuple[int, int] | None:
-        channel = self._open()
-        try:
-            found = channel.queue_declare(queue, passive=True).method
-        except ChannelClosedByBroker as closed:
-            if closed.reply_code != 404:  # NOT_FOUND
-                raise
-            return None
-        return int(found.message_count), int(found.consumer_count)
 
     def _open(self) -> BlockingChannel:
         if self._connection is None or not self._connection.is_open:

@@ -32,7 +32,7 @@ from consumer.settings import BrokerSettings
 
 Value = int | bool | str
 
-ACCESS_REFUSED, NOT_FOUND, RESOURCE_LOCKED, PRECONDITION_FAILED = 403, 404, 405, 406
+ACCESS_REFUSED, RESOURCE_LOCKED, PRECONDITION_FAILED = 403, 405, 406
 PROBES = 24
 """More refusals than a queue can have arguments and properties."""
 TIMEOUT_S = 5.0
@@ -181,15 +181,14 @@ def _queue(
     connection: pika.BlockingConnection, name: str, first: Mapping[str, Value]
 ) -> Queue | Locked | None:
     try:
-        declared = connection.channel().queue_declare(name, passive=True).method
+        found = amqp.counts(connection.channel(), name)
     except ChannelClosedByBroker as closed:
-        if closed.reply_code == NOT_FOUND:
-            return None
         if closed.reply_code == RESOURCE_LOCKED:
             return Locked(name)
         raise
-    queue = Queue(name, int(declared.message_count), int(declared.consumer_count))
-    return _learnt(connection, queue, dict(first))
+    if found is None:
+        return None
+    return _learnt(connection, Queue(name, found.ready, found.consumers), dict(first))
 
 
 def _learnt(connection: pika.BlockingConnection, queue: Queue, arguments: dict[str, Value]) -> Queue:
