@@ -14,6 +14,7 @@ from supervisor.accounts import Accounts
 from supervisor.blame import Exit, Verdict
 from supervisor.errands import Errand, Kind
 from supervisor.events import (
+    CHOSEN,
     RESTARTS,
     VOLUNTARY,
     Back,
@@ -362,7 +363,7 @@ class Roster:
         life = Life(
             ready_s=None if ready_at is None else now - ready_at,
             messages=view.messages if view else 0,
-            by_choice=verdict.cause in VOLUNTARY or verdict.cause in {Cause.FEWER, Cause.SHUTDOWN},
+            by_choice=verdict.cause in CHOSEN,
             by_stranger=verdict.cause is Cause.KILLED and end.signal is not None,
             by_outage=verdict.cause is Cause.DEADLINE and view is not None and view.phase in WAITING,
         )

@@ -150,11 +150,9 @@ class Seat:
 
     def settled(self, outcome: str) -> None:
         self._board.layout.settle(self._counters, outcome, self._view.age_s(time.monotonic()))
-        settled = {
-            "messages": self._view.messages + 1,
-            "last_conversation_id": self._view.conversation_id or "",
-        }
-        self._enter(Phase.IDLE, **{**_EMPTY_HANDED, **settled})
+        view = self._view
+        last = view.conversation_id or ""
+        self._enter(Phase.IDLE, **_EMPTY_HANDED, messages=view.messages + 1, last_conversation_id=last)
         self._rest()
 
     def failing(self, code: str) -> None:
