@@ -376,23 +376,20 @@ def _refill(roster: Roster, now: float) -> Iterator[Action]:
 def _errands(roster: Roster, now: float, settings: SupervisorSettings) -> Iterator[Action]:
     if roster.errand(Kind.JANITOR) is None and roster.accounts.due(now):
         yield Send(Kind.JANITOR)
-    if (
-        roster.stop is None
-        and settings.retry_every_s > 0
-        and now >= roster.retry_at
-        and roster.errand(Kind.RETRY) is None
-    ):
-        yield Send(Kind.RETRY)
-    if (
-        settings.listen is not None
-        and roster.stop is None
-        and now >= roster.status_at
-        and roster.errand(Kind.STATUS) is None
-    ):
-        yield Send(Kind.STATUS)
+    yield from (Send(kind) for kind, due_at in _awaited(roster, settings) if now >= due_at)
     for errand in roster.errands.values():
         if now >= errand.ends_by() and not errand.recalled:
             yield Recall(errand.pid)
+
+
+def _awaited(roster: Roster, settings: SupervisorSettings) -> Iterator[tuple[Kind, float]]:
+    """Give the errands that only time brings and that are not under way, and when each is due; at the end none are."""
+    if roster.stop is not None:
+        return
+    if settings.retry_every_s > 0 and roster.errand(Kind.RETRY) is None:
+        yield Kind.RETRY, roster.retry_at
+    if settings.listen is not None and roster.errand(Kind.STATUS) is None:
+        yield Kind.STATUS, roster.status_at
 
 
 def _ending(
@@ -444,8 +441,5 @@ def _dues(roster: Roster, now: float, settings: SupervisorSettings) -> Iterator[
             yield roster.emptied_at + LAST_JANITOR_S
     else:
         yield from (slot.refill_at for slot in roster.wanted() if slot.child is None)
-        if settings.retry_every_s > 0 and roster.errand(Kind.RETRY) is None:
-            yield roster.retry_at
-        if settings.listen is not None and roster.errand(Kind.STATUS) is None:
-            yield roster.status_at
+        yield from (due_at for _, due_at in _awaited(roster, settings))
     yield now + LONGEST_PAUSE_S
