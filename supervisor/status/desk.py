@@ -51,9 +51,9 @@ class Desk:
 
     def sample(self) -> None:
         """Add the present to the history."""
-        status = self._bulletin.read()
-        if status is not None:
-            self.history.add(orjson.loads(status), self._clock())
+        posted = self._posted()
+        if posted is not None:
+            self.history.add(posted, self._clock())
 
     def heartbeat_age_s(self) -> float:
         """Return when the supervisor's loop last turned and was well: seconds ago."""
@@ -73,10 +73,9 @@ class Desk:
 
     def status(self) -> dict[str, Any] | None:
         """Return the object of /status; None before the supervisor has said anything."""
-        text = self._bulletin.read()
-        if text is None:
+        status = self._posted()
+        if status is None:
             return None
-        status: dict[str, Any] = orjson.loads(text)
         now = self._clock()
         status["supervisor"]["heartbeat_age_s"] = round(self.heartbeat_age_s(), 3)
         status["rates"] = self.history.rates(now)
@@ -93,11 +92,16 @@ class Desk:
         """Say why the supervisor is not ready; None when it is."""
         if not self.is_alive():
             return self.illness()
-        status = self.status()
-        if status is None:
+        posted = self._posted()
+        if posted is None:
             return "starting"
-        reason: str | None = status["supervisor"]["not_ready"]
+        reason: str | None = posted["supervisor"]["not_ready"]
         return reason
+
+    def _posted(self) -> dict[str, Any] | None:
+        """Return what the supervisor posted last."""
+        text = self._bulletin.read()
+        return None if text is None else orjson.loads(text)
 
     def _queue(self, status: dict[str, Any], now: float) -> dict[str, Any]:
         read_at, depth = self._depth or (now, Depth("", error="not asked yet"))
