@@ -26,7 +26,11 @@ class Guest(H11Protocol):
         self.came_at = self.loop.time()
         self._arm()
         if len(self.connections) > MOST:
-            _farewell(self.connections - {self}, self.connections)
+            others: set[Any] = self.connections - {self}
+            oldest = min(others, key=lambda guest: (guest.is_answering, guest.came_at))
+            # Counted out now: others may come before the loop gets to hear that it is gone
+            self.connections.discard(oldest)
+            oldest.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
@@ -78,10 +82,3 @@ class Guest(H11Protocol):
         # Closing would wait for the client to read what is left
         abort: Callable[[], Any] = self.transport.abort
         return self.loop.call_later(seconds, abort)
-
-
-def _farewell(others: set[Any], connections: set[Any]) -> None:
-    oldest = min(others, key=lambda guest: (guest.is_answering, guest.came_at))
-    # Counted out now: others may come before the loop gets to hear that it is gone
-    connections.discard(oldest)
-    oldest.transport.abort()
