@@ -19,8 +19,9 @@ from repository.rejects import Kept
 from supervisor.cli.given import command_settings, options
 from supervisor.cli.help import SectionedCommand
 from supervisor.cli.options import CONNECTIONS, LOGS
-from supervisor.cli.table import lines, pairs, plain, size
+from supervisor.cli.table import lines, pairs, size
 from supervisor.cli.visit import Failed, as_json, ask, json_line, tell_counts, visit
+from supervisor.logs import printable
 
 SHOWN_BYTES = 1000
 
@@ -55,7 +56,7 @@ class Wanted:
 
     def __str__(self) -> str:
         asked = (("reason", self.reason), ("message_id", self.message_id))
-        return " and ".join(f"{name} {plain(value)}" for name, value in asked if value is not None)
+        return " and ".join(f"{name} {printable(value)}" for name, value in asked if value is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +287,7 @@ def _print(entry: Entry, more: dict[str, Any], body: str | None) -> None:
     for line in pairs((entry.summary() | headers | more).items()):
         click.echo(line)
     if body is not None:
-        click.echo(f"body  {plain(body)}")
+        click.echo(f"body  {printable(body)}")
     click.echo()
 
 

@@ -17,8 +17,9 @@ from supervisor.cli.given import command_settings, options
 from supervisor.cli.help import SectionedCommand
 from supervisor.cli.options import CONNECTIONS, LOGS
 from supervisor.cli.settings import Settings
-from supervisor.cli.table import lines, pairs, plain
+from supervisor.cli.table import lines, pairs
 from supervisor.cli.visit import Failed, as_json, json_line, tell_counts, visit
+from supervisor.logs import printable
 
 STATES = ("PENDING", "PROCESSING", "PROCESSED", "FAILED", "SKIPPED")
 OPEN_STATES = ("PENDING", "PROCESSING", "FAILED")
@@ -95,7 +96,7 @@ def show_events(context: click.Context, ids: tuple[str, ...], as_json: bool) -> 
             _print(each, file)
     unknown = [each for each in ids if each not in found]
     if unknown:
-        raise Failed(f"not known: {', '.join(map(plain, unknown))}")
+        raise Failed(f"not known: {', '.join(map(printable, unknown))}")
 
 
 def _print(conversation_id: str, file: EventFile) -> None:
@@ -185,4 +186,6 @@ def _requeue(
         raise
     tell_counts(counts | {"refused": refused} if as_json else counts, as_json=as_json)
     if refused:
-        raise Failed("not requeued: " + "; ".join(f"{plain(each)} ({why})" for each, why in refused.items()))
+        raise Failed(
+            "not requeued: " + "; ".join(f"{printable(each)} ({why})" for each, why in refused.items())
+        )

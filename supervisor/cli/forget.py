@@ -16,8 +16,9 @@ from repository.connection import Database
 from supervisor.cli.given import command_settings, options
 from supervisor.cli.help import SectionedCommand
 from supervisor.cli.options import CONNECTIONS, LOGS
-from supervisor.cli.table import plain, size
+from supervisor.cli.table import size
 from supervisor.cli.visit import Failed, as_json, ask, json_line, visit
+from supervisor.logs import printable
 
 
 class Whose(Enum):
@@ -48,7 +49,7 @@ def forget(context: click.Context, user_id: str, yes: bool, as_json: bool) -> No
     changes nothing. To be repeated as often as wanted. The main queue is not searched, S3 is not reached, and log lines
     hold ids. A message that cannot be read and names others too stays, is told, and makes the exit code 1.
     """
-    ask(f"Delete everything of user {plain(user_id)} for good?", yes=yes)
+    ask(f"Delete everything of user {printable(user_id)} for good?", yes=yes)
     given = command_settings(context)
     broker = given.consumer.broker
     told = Told(as_json)
@@ -78,7 +79,7 @@ def forget(context: click.Context, user_id: str, yes: bool, as_json: bool) -> No
         )
     if told.shared:
         raise Failed(
-            f"messages that cannot be read and name others beside {plain(user_id)}: {told.shared}; they stay:"
+            f"messages that cannot be read and name others beside {printable(user_id)}: {told.shared}; they stay:"
             " `dead show --body` shows them, `dead drop --id` removes one"
         )
 
@@ -101,7 +102,7 @@ class Told:
             json_line({"urls": urls})
             return
         for url in urls:
-            click.echo(f"in S3, for you to delete: {plain(url)}")
+            click.echo(f"in S3, for you to delete: {printable(url)}")
 
     def takes(
         self, whose: Whose, place: Literal["queue", "table"], body_bytes: int, message_id: str | None
@@ -119,7 +120,7 @@ class Told:
         if self.as_json:
             json_line({"stays": {"place": place, "bytes": body_bytes, "message_id": message_id}})
         else:
-            name = "no message_id" if message_id is None else f"message_id {plain(message_id)}"
+            name = "no message_id" if message_id is None else f"message_id {printable(message_id)}"
             click.echo(f"stays, it names others too: in the {place}, {size(body_bytes)}, {name}")
         return False
 

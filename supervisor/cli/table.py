@@ -1,4 +1,7 @@
-"""Rows for people: columns side by side, and nothing that a terminal would obey."""
+"""Rows for people: columns side by side, and nothing that a terminal would obey.
+
+What is not printable is escaped as in the log, so that what is found in one can be searched in the other.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -7,9 +10,6 @@ from typing import Any
 from supervisor.logs import printable
 
 MIB = 1024 * 1024
-
-plain = printable
-"""Escape what is not printable: as in the log, so that what is found in one can be searched in the other."""
 
 
 def lines(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
@@ -36,7 +36,7 @@ def shown(value: Any) -> str:
         case datetime():
             return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
         case _:
-            return plain(str(value))
+            return printable(str(value))
 
 
 def size(count: int) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from supervisor.cli.table import plain
+from supervisor.logs import printable
 
 
 class Verdict(StrEnum):
@@ -27,8 +27,8 @@ class Finding:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        line = f"{self.verdict:<5}{self.subject:<15}{plain(self.seen)}"
-        return f"{line} -> {plain(self.remedy)}" if self.remedy else line
+        line = f"{self.verdict:<5}{self.subject:<15}{printable(self.seen)}"
+        return f"{line} -> {printable(self.remedy)}" if self.remedy else line
 
     def object(self) -> dict[str, Any]:
         """Give all of it to a script."""
