@@ -28,10 +28,10 @@ if __package__ is None:  # started as a file, not as a module
 from scripts.bench.contenders import SUPERVISED
 from scripts.measure import MB, Ground, NotReached, Tree, machine, running
 from scripts.servers.stack import Stack
+from supervisor.cli import whereabouts
 
 SETTLE_S = 3.0
 MOST_PERCENT = 0.5
-TITLE = "friendship-supervisor: status on "
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,21 +129,25 @@ def _own_s(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def _status_process(tree: Tree) -> psutil.Process | None:
-    return next((one for one in tree.members() if TITLE in " ".join(one.cmdline())), None)
-
-
 def _address(tree: Tree) -> str:
-    tree.until(lambda: _status_process(tree) is not None, "the status process answers")
-    process = _status_process(tree)
-    assert process is not None
-    return "http://" + " ".join(process.cmdline()).partition(TITLE)[2].strip()
+    """Find where it answers as `friendship-supervisor status` does."""
+    found: list[str] = []
+
+    def answers() -> bool:
+        running = whereabouts.found(whereabouts.processes())
+        found[:] = [one.address for one in running if one.pid == tree.pid and one.address is not None]
+        return bool(found)
+
+    tree.until(answers, "the status process answers")
+    return whereabouts.url(found[0])
 
 
 def _private_mb(tree: Tree) -> float:
-    process = _status_process(tree)
-    members = [one for one in tree.read() if process is not None and one.pid == process.pid]
-    return round(members[0].private_bytes / MB, 1) if members else 0.0
+    titles = {one.pid: one.title for one in whereabouts.processes()}
+    sizes = [
+        one.private_bytes for one in tree.read() if whereabouts.STATUS.fullmatch(titles.get(one.pid, ""))
+    ]
+    return round(sum(sizes) / MB, 1)
 
 
 @contextmanager
