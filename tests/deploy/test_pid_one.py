@@ -10,10 +10,8 @@ import json
 import os
 import signal
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -60,17 +58,7 @@ class Container(Worker):
             str(image.root),
             str(tmp),
         ]
-        self.process = subprocess.Popen(
-            limit.inside([*words, *self._as_the_user(), *image.entrypoint]),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.pid = self.process.pid
-        self.events: list[dict[str, Any]] = []
-        self.other_lines: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        self._start(limit.inside([*words, *self._as_the_user(), *image.entrypoint]))
         self.seen: set[psutil.Process] = set()
 
     def _as_the_user(self) -> list[str]:

@@ -3,9 +3,7 @@
 import json
 import os
 import signal
-import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,18 +28,10 @@ class Run(Worker):
     ) -> None:
         self.directory = directory
         self.apart = bool(prefix)
-        self.process = subprocess.Popen(
+        self._start(
             [*prefix, sys.executable, "-W", "error", "-m", "tests.process.fakes", scenario, str(directory)],
-            env=os.environ | {"LIMITS": json.dumps(limits)} | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            os.environ | {"LIMITS": json.dumps(limits)} | environment,
         )
-        self.pid = self.process.pid
-        self.events = []
-        self.other_lines = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
 
     def say(self, what: str) -> None:
         (self.directory / what).touch()
