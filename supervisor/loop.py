@@ -35,10 +35,8 @@ from supervisor import (
     wall,
 )
 from supervisor.blame import Verdict
-from supervisor.board import SPARE_SLOTS, Board
+from supervisor.board import SPARE_SLOTS
 from supervisor.breaker import Breaker, Resting, Scene
-from supervisor.bulletin import Bulletin
-from supervisor.chronicle import Chronicle
 from supervisor.counters import Layout
 from supervisor.errands import Errand, Kind
 from supervisor.events import VOLUNTARY, Event
@@ -48,6 +46,7 @@ from supervisor.limits import MB, SupervisorSettings
 from supervisor.lookout import Lookout
 from supervisor.memory import OomKills
 from supervisor.notify import Notifier
+from supervisor.pages import Pages
 from supervisor.programs import Programs
 from supervisor.roster import Child, Roster, account
 from supervisor.seat import Seat
@@ -74,21 +73,6 @@ def run(
         memory.prepare()
         with process.first_in_line() as first, Loop(settings, programs, signals, pages) as loop:
             return loop.run(first_in_line=first)
-
-
-class Pages:
-    """What is shared between the supervisor and all that it forks. Make it before the first fork."""
-
-    def __init__(self, capacity: int, layout: Layout) -> None:
-        self.board = Board(capacity, layout)
-        self.chronicle = Chronicle(capacity)
-        self.bulletin = Bulletin(time.monotonic(), capacity)
-
-    def close(self) -> None:
-        """Give them back."""
-        self.board.close()
-        self.chronicle.close()
-        self.bulletin.close()
 
 
 class Loop:
@@ -553,7 +537,7 @@ class Loop:
 
         listen = self.settings.listen
         assert listen is not None
-        serve(self.pages.board, self.pages.chronicle, self.pages.bulletin, listen, self.programs.depth)
+        serve(self.pages, listen, self.programs.depth)
 
     def _let_go(self) -> None:
         """Close what is the parent's. Its objects stay referenced from frames below: nothing closes twice."""

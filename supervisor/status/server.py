@@ -16,10 +16,8 @@ import setproctitle
 import uvicorn
 
 from supervisor import memory
-from supervisor.board import Board
-from supervisor.bulletin import Bulletin
-from supervisor.chronicle import Chronicle
 from supervisor.limits import MB, Listen
+from supervisor.pages import Pages
 from supervisor.programs import Depth
 from supervisor.status import history
 from supervisor.status.app import App
@@ -41,19 +39,13 @@ STACK_BYTES = 512 * 1024
 log = logging.getLogger("friendship.status")
 
 
-def serve(
-    board: Board,
-    chronicle: Chronicle,
-    bulletin: Bulletin,
-    listen: Listen,
-    gauge: Callable[[], Callable[[], Depth]],
-) -> None:
+def serve(pages: Pages, listen: Listen, gauge: Callable[[], Callable[[], Depth]]) -> None:
     """Answer until the end. gauge: makes what reads the queue; used by one thread only. Returns only to be replaced."""
     for name in ("uvicorn", "asyncio"):
         # What clients do wrong is no news; what we do wrong is told by the application itself
         logging.getLogger(name).setLevel(logging.CRITICAL)
     threading.stack_size(STACK_BYTES)
-    desk = Desk(board, chronicle, bulletin)
+    desk = Desk(pages.board, pages.chronicle, pages.bulletin)
     try:
         asyncio.run(_serve(desk, listen, gauge))
     except* _TooLarge:

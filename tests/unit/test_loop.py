@@ -18,7 +18,8 @@ from supervisor.errands import Kind
 from supervisor.events import Cause, Death
 from supervisor.lifecycle import Phase
 from supervisor.limits import MB
-from supervisor.loop import Loop, Pages
+from supervisor.loop import Loop
+from supervisor.pages import Pages
 from supervisor.programs import ChildRuntime, Depth
 from supervisor.reading import SlotView
 from supervisor.signals import Signals
