@@ -361,6 +361,7 @@ class Publisher:
                 self._channel = declare(self._connection.channel(), self._settings)
                 self._channel.confirm_delivery()
         except BaseException:
+            # Whatever it was, ^C included: what was opened is closed, and it goes on its way
             self._close()
             raise
         return self

@@ -59,6 +59,7 @@ class DeadQueue:
                 self._channel = self._connection.channel()
                 wire.assemble_with(self._channel, Intake(self._announced))
         except BaseException:
+            # Whatever it was, ^C included: what was opened is closed, and it goes on its way
             self._close()
             raise
         return self

@@ -169,6 +169,7 @@ class BoundedStream(httpcore.NetworkStream):
         try:
             _attempt(_CONNECT, sock, self._deadline, sock.do_handshake)
         except BaseException:
+            # Whatever it was, ^C included: what was opened is closed, and it goes on its way
             sock.close()
             raise
         return BoundedStream(sock, self._deadline)
@@ -222,6 +223,7 @@ class BoundedBackend(httpcore.NetworkBackend):
             with suppress(OSError):  # a connection that is reset by now says so at its first send
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except BaseException:
+            # Whatever it was, ^C included: what was opened is closed, and it goes on its way
             sock.close()
             raise
         return BoundedStream(sock, self._deadline)

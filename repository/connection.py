@@ -112,6 +112,7 @@ class Database:
         try:
             connection.execute(spelled(SQL["session"], self._timeouts))
         except BaseException:
+            # Whatever it was, ^C included: what was opened is closed, and it goes on its way
             connection.close()
             raise
         return connection
