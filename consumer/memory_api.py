@@ -1,8 +1,7 @@
 """The Memory API: one conversation in, the number of new facts out, within one total time.
 
 The shell around the socket is `MemoryApi._exchange`; what an answer means is decided in pure functions. Each
-call has a connection of its own: a call takes 10 to 60 s, a connection 0.2 ms of processor time (with TLS
-0.6), and one that was kept may be stale, or in an unknown state after a call that was broken off.
+call has a connection of its own (consumer/transport.py).
 
 httpcore is used without httpx around it, which would add to every process 7 MB, to every call a log line with
 its URL, and a cookie jar and redirects that nobody wants (docs/decisions/0007-total-deadline.md).
@@ -31,13 +30,13 @@ from urllib.parse import quote, unquote, urlsplit
 import httpcore
 import msgspec
 
-from consumer.deadline import BoundedBackend, Deadline
+from consumer.deadline import Deadline
 from consumer.errors import ConsumerError
+from consumer.transport import exchange, unanswered
 
 CALL = b"/extract_facts"
 ANSWER_MAX_BYTES = 8 * 1024 * 1024
 FACTS_MAX = 10_000
-REASON_MAX_CHARS = 200
 
 
 class MemoryApiFailure(ConsumerError):
@@ -199,7 +198,7 @@ class Endpoint:
             parts, host, port = urlsplit(""), b"", None
         if parts.scheme not in {"http", "https"} or not host:
             raise ValueError(
-                "the Memory API's URL must be http://host[:port][/path] or https://..."
+                "the URL must be http://host[:port][/path] or https://..."
             ) from None
         path = quote(parts.path.rstrip("/") + CALL.decode(), safe="/%:@!$&'()*+,;=~")
         query = quote(parts.query, safe="/%:@!$&'()*+,;=~?")
@@ -348,28 +347,19 @@ class MemoryApi:
             *own_headers,
             (b"Accept", b"application/json"),
             (b"Accept-Encoding", b"identity"),
-            (b"User-Agent", b"friendship-supervisor"),
-            (b"Connection", b"close"),
         ]
         if self._endpoint.authorization is not None:
             headers.append((b"Authorization", self._endpoint.authorization))
         url = self._endpoint.url if path is None else self._endpoint.beside(path)
-        connection = httpcore.HTTPConnection(
-            url.origin,
-            ssl_context=self._ssl_context,
-            network_backend=BoundedBackend(Deadline.after(self._timeout_s, self._pump)),
-        )
-        with (
-            connection,
-            connection.stream(method, url, headers=headers, content=body) as response,
-        ):
+        deadline = Deadline.after(self._timeout_s, self._pump)
+        with exchange(
+            method, url, headers, body, ssl_context=self._ssl_context, deadline=deadline
+        ) as response:
             return _read(response)
 
 
 def _unanswered(error: httpcore.NetworkError | httpcore.ProtocolError) -> MemoryApiError:
-    # h11 puts what it could not read behind a colon: what the other side sent stays out of our logs.
-    reason = str(error) if isinstance(error, httpcore.NetworkError) else str(error).partition(":")[0]
-    return MemoryApiError(None, None, f"The Memory API gave no answer: {reason[:REASON_MAX_CHARS]}.")
+    return MemoryApiError(None, None, f"The Memory API gave no answer: {unanswered(error)}.")
 
 
 def _once(payload: Iterable[bytes]) -> Generator[bytes, None, None]:
