@@ -1,4 +1,4 @@
-"""How the ways to broker, database and Memory API are protected: one sentence for each that is not."""
+"""How the ways to broker, database, Memory API, S3 and LLM are protected: one sentence for each that is not."""
 
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -17,6 +17,8 @@ def exposures(settings: ConsumerSettings, environ: Mapping[str, str]) -> tuple[s
         _plain("RABBITMQ_URL", settings.broker.url, "amqp", "amqps"),
         database and f"DATABASE_URL: {database}: give sslmode=verify-full and sslrootcert=",
         _plain("MEMORY_API_URL", settings.memory_api.url, "http", "https"),
+        settings.s3 and _plain("S3_ENDPOINT_URL", settings.s3.endpoint or "", "http", "https"),
+        settings.llm and _plain("GROQ_BASE_URL", settings.llm.base_url, "http", "https"),
     )
     return tuple(sentence for sentence in found if sentence)
 

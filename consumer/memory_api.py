@@ -197,9 +197,7 @@ class Endpoint:
         except ValueError:
             parts, host, port = urlsplit(""), b"", None
         if parts.scheme not in {"http", "https"} or not host:
-            raise ValueError(
-                "the URL must be http://host[:port][/path] or https://..."
-            ) from None
+            raise ValueError("the URL must be http://host[:port][/path] or https://...") from None
         path = quote(parts.path.rstrip("/") + CALL.decode(), safe="/%:@!$&'()*+,;=~")
         query = quote(parts.query, safe="/%:@!$&'()*+,;=~?")
         target = f"{path}?{query}" if query else path

@@ -29,6 +29,34 @@ class MemoryApiSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class S3Settings:
+    """Where logs are kept outside: buckets are the only ones that are ever asked.
+
+    timeout_s: of one whole fetch. endpoint: base URL of a server of one's own, None for AWS. path_style: the bucket
+    stands in the path, not in the host's name.
+    """
+
+    buckets: frozenset[str]
+    timeout_s: float = 30.0
+    endpoint: str | None = field(default=None, repr=False)
+    path_style: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LlmSettings:
+    """The optional analysis: `timeout_s` bounds one whole call, `log_chars` what of a conversation is shown.
+
+    api_key: a secret; None where the server wants none.
+    """
+
+    base_url: str = field(repr=False)
+    model: str
+    api_key: str | None = field(default=None, repr=False)
+    timeout_s: float = 20.0
+    log_chars: int = 12_000
+
+
+@dataclass(frozen=True, slots=True)
 class ScoringSettings:
     """Points of the friendship score (CONTRACT: no unit) and the totals at which a level begins."""
 
@@ -52,7 +80,10 @@ class RetrySettings:
 
 @dataclass(frozen=True, slots=True)
 class ConsumerSettings:
-    """All that one child needs. breaker: whether a child stands aside while its calls fail."""
+    """All that one child needs. breaker: whether a child stands aside while its calls fail.
+
+    s3, llm: None where they are not in use.
+    """
 
     broker: BrokerSettings
     database_url: str = field(repr=False)
@@ -63,3 +94,12 @@ class ConsumerSettings:
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
     retry: RetrySettings = field(default_factory=RetrySettings)
     breaker: bool = True
+    s3: S3Settings | None = None
+    llm: LlmSettings | None = None
+
+    @property
+    def time_limits_s(self) -> float:
+        """The sum of the time limits in use on one message."""
+        log_s = self.s3.timeout_s if self.s3 else 0.0
+        analysis_s = self.llm.timeout_s if self.llm else 0.0
+        return log_s + analysis_s + self.memory_api.timeout_s

@@ -16,7 +16,7 @@ REASON_MAX_CHARS = 200
 
 
 @contextmanager
-def exchange(
+def exchange(  # noqa: PLR0913 (a request has these parts, and what it runs over)
     method: bytes,
     url: httpcore.URL,
     headers: list[tuple[bytes, bytes]],

@@ -34,7 +34,7 @@ TAIL = f"""\
 |---|---|---|
 | `--rss-hard-mb` | {HARD_FACTOR:g} x `--rss-mb` | at least `--rss-mb`; `--rss-mb` at least {LIGHTEST_BYTES // SCALE} (twice an idle child) |
 | `--max-message-mb` | | twice it and an idle child within `--rss-hard-mb` |
-| `--message-deadline` | the time limits in use (`--memory-api-timeout`) + {DEADLINE_MARGIN_S:g} s | at least those limits + {WRITE_BUDGET_S:g} s for writing the outcome |
+| `--message-deadline` | the time limits in use (`--memory-api-timeout`; `LOG_FETCH_TIMEOUT_SECONDS` with S3, `LLM_TIMEOUT_SECONDS` with the LLM) + {DEADLINE_MARGIN_S:g} s | at least those limits + {WRITE_BUDGET_S:g} s for writing the outcome |
 | `--lease` | `--message-deadline` + {LEASE_MARGIN_S:g} s | longer than `--message-deadline` |
 | `--drain-timeout` | `--message-deadline` + {DRAIN_MARGIN_S:g} s | shorter only with a warning; the platform must wait longer than it (docker: 10 s, Kubernetes: 30 s by default) |
 
@@ -47,11 +47,12 @@ What all processes may need together must fit the container's memory limit: see 
 |---|---|---|
 | `FRIENDSHIP_RETRY_LIMIT` | `retry` | its `--limit` |
 | `TMPDIR` | children, `dead`, `forget` | where bodies go that are too large for memory: a directory on a disk, with room for the largest |
-| `SSL_CERT_FILE`, `SSL_CERT_DIR` | children, `check` | certificate authorities for amqps and https, instead of the system's |
+| `SSL_CERT_FILE`, `SSL_CERT_DIR` | children, `check` | certificate authorities for amqps and https (S3 and the LLM too), instead of the system's |
 | `PGSSLMODE`, `PGSSLROOTCERT`, `PGPASSFILE` and libpq's others | whatever asks the database | what `DATABASE_URL` leaves out |
+| `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_PROFILE` and botocore's others | children, `publish --log-to s3`, `check`, with `S3_ALLOWED_BUCKETS` only | credentials and region for S3; without any, requests go unsigned |
 | `NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID` | `run` | set by systemd: readiness, status line, watchdog |
 
-No proxy is used for the Memory API, whatever `HTTP_PROXY` says.
+No proxy is used for the Memory API, S3 and the LLM, whatever `HTTP_PROXY` says.
 
 ## Exit codes
 

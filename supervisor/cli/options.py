@@ -36,7 +36,11 @@ TIMES = "Time limits (seconds)"
 RETRIES = "Retries"
 STATUS = "Status"
 LOGS = "Logs"
+SOURCES = "Logs kept in S3"
+ANALYSIS = "LLM analysis"
 SCORE = "Score"
+
+GROQ_URL = "https://api.groq.com/openai/v1"
 
 OPTIONS: tuple[Option, ...] = (
     Option(
@@ -139,6 +143,48 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "log_level", "--log-level", "FRIENDSHIP_LOG_LEVEL", "info", "LEVEL",
         LOGS, "debug, info, warning or error.",
+    ),
+    Option(
+        "s3_buckets", None, "S3_ALLOWED_BUCKETS", "", "LIST",
+        SOURCES, "Comma list of the buckets that logs may be read from; needs the extra s3. Unset: none, and no S3 at "
+        "all. Credentials and region come from where AWS's tools look (AWS_ACCESS_KEY_ID, AWS_PROFILE, a role ...).",
+    ),
+    Option(
+        "s3_endpoint_url", None, "S3_ENDPOINT_URL", "", "URL",
+        SOURCES, "Base of a server other than AWS: MinIO, Ceph ...", "AWS, in the region",
+    ),
+    Option(
+        "s3_addressing_style", None, "S3_ADDRESSING_STYLE", "auto", "STYLE",
+        SOURCES, "Where a bucket's name stands: path, virtual (in the host's name), or auto: path with an endpoint, "
+        "else virtual.",
+    ),
+    Option(
+        "log_fetch_timeout_s", None, "LOG_FETCH_TIMEOUT_SECONDS", "30", "S",
+        SOURCES, "Total time of reading one log, from connect to the last byte.",
+    ),
+    Option(
+        "llm_analysis", None, "LLM_ANALYSIS_ENABLED", "false", "true|false",
+        ANALYSIS, "Ask an LLM how many questions the child asked and in what mood. What it said goes to that server.",
+    ),
+    Option(
+        "groq_api_key", None, "GROQ_API_KEY", "", "KEY",
+        ANALYSIS, "Sent as a bearer token. A secret; needed unless GROQ_BASE_URL names another server.",
+    ),
+    Option(
+        "groq_base_url", None, "GROQ_BASE_URL", GROQ_URL, "URL",
+        ANALYSIS, "Base of any server with OpenAI's POST /chat/completions.",
+    ),
+    Option(
+        "groq_model", None, "GROQ_MODEL", "llama-3.3-70b-versatile", "NAME",
+        ANALYSIS, "The model.",
+    ),
+    Option(
+        "llm_timeout_s", None, "LLM_TIMEOUT_SECONDS", "20", "S",
+        ANALYSIS, "Total time of one call; after it the event gets 0 questions and a neutral mood.",
+    ),
+    Option(
+        "llm_log_chars", None, "LLM_LOG_CHARS", "12000", "N",
+        ANALYSIS, "Characters of a conversation that are shown at most; its middle is left out.",
     ),
     Option(
         "skip_bot_types", None, "SKIP_BOT_TYPES", "NEXT_LESSON", "LIST",

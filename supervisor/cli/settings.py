@@ -5,6 +5,7 @@
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -17,14 +18,16 @@ from consumer.settings import (
     MIB,
     BrokerSettings,
     ConsumerSettings,
+    LlmSettings,
     MemoryApiSettings,
     RetrySettings,
+    S3Settings,
     ScoringSettings,
 )
 from repository.connection import secrets
 from repository.errors import BadDatabaseUrl
 from supervisor.breaker import Rules
-from supervisor.cli.options import BY_NAME
+from supervisor.cli.options import BY_NAME, GROQ_URL
 from supervisor.cli.redaction import redacted
 from supervisor.errors import InvalidSettings
 from supervisor.limits import Listen, SupervisorSettings
@@ -111,10 +114,6 @@ def examine(given: Mapping[str, str], environ: Mapping[str, str]) -> Examined:
         level=reader.read("log_level", _log_level, "info"),
     )
     allow_overcommit = reader.read("allow_overcommit", _switch, default=False)
-    if environ.get("LLM_ANALYSIS_ENABLED", "").lower() in {"1", "true", "yes", "on"}:
-        reader.warnings.append(
-            "LLM_ANALYSIS_ENABLED: this version has no LLM analysis; its defaults are used"
-        )
     # A URL that was refused is empty by now: nothing of it may be shown
     reader.warnings.extend(links.exposures(consumer, environ))
     settings = Settings(
@@ -151,12 +150,40 @@ def _consumer(reader: "_Reader") -> ConsumerSettings:
             max_hours=reader.read("retry_max_hours", _positive, 48.0),
         ),
         breaker=reader.read("breaker", _switch, default=True),
+        s3=_s3(reader),
+        llm=_llm(reader),
     )
 
 
+def _s3(reader: "_Reader") -> S3Settings | None:
+    buckets = reader.read("s3_buckets", _buckets, frozenset[str]())
+    endpoint = reader.read("s3_endpoint_url", _http_url, "")
+    style = reader.read("s3_addressing_style", _addressing_style, "auto")
+    timeout_s = reader.read("log_fetch_timeout_s", _positive, 30.0)
+    if not buckets:
+        return None
+    path_style = bool(endpoint) if style == "auto" else style == "path"
+    return S3Settings(buckets, timeout_s, endpoint or None, path_style)
+
+
+def _llm(reader: "_Reader") -> LlmSettings | None:
+    wanted = reader.read("llm_analysis", _switch, default=False)
+    base_url = reader.read("groq_base_url", _http_url, "")
+    api_key = reader.read("groq_api_key", _token, None)
+    found = LlmSettings(
+        base_url,
+        reader.text("groq_model").strip(),
+        api_key,
+        reader.read("llm_timeout_s", _positive, 20.0),
+        reader.read("llm_log_chars", _at_least_one, 12_000),
+    )
+    if wanted and base_url == GROQ_URL and not reader.text("groq_api_key").strip():
+        reader.object("groq_api_key", "is not set, and LLM_ANALYSIS_ENABLED asks for Groq's answers")
+    return found if wanted else None
+
+
 def _supervisor(reader: "_Reader", consumer: ConsumerSettings) -> SupervisorSettings:
-    # The sum of the time limits in use on one message
-    time_limits_s = consumer.memory_api.timeout_s
+    time_limits_s = consumer.time_limits_s
     budget_mb = reader.read("rss_mb", _megabytes, 300.0)
     hard_mb = reader.read("rss_hard_mb", _megabytes, budget_mb * HARD_FACTOR)
     if hard_mb < budget_mb:
@@ -375,6 +402,28 @@ def _database_url(text: str) -> str:
         secrets(text)
     except BadDatabaseUrl as bad:  # repeats nothing of the URL
         raise ValueError(str(bad)) from None
+    return text
+
+
+def _buckets(text: str) -> frozenset[str]:
+    names = _set(text)
+    for name in sorted(names):
+        if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]", name) is None or ".." in name:
+            raise ValueError(f"{name!r} is no bucket's name")
+    return names
+
+
+def _addressing_style(text: str) -> str:
+    style = text.lower()
+    if style not in {"auto", "path", "virtual"}:
+        raise ValueError("must be auto, path or virtual")
+    return style
+
+
+def _token(text: str) -> str:
+    # It goes into a header; nothing of it may be shown
+    if not re.fullmatch(r"[!-~]+", text):
+        raise ValueError("holds a character that no header can carry")
     return text
 
 
