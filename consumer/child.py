@@ -9,6 +9,7 @@ import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from importlib import import_module
 from random import Random
 from typing import Literal
 
@@ -118,6 +119,15 @@ class Child:
             ssl_context=self.ssl_context,
             pump=wait_lightly,
         )
+        archive = analyse = None
+        # Their modules load what nobody else needs
+        if self.settings.s3 is not None:
+            s3 = import_module("consumer.s3")
+            archive = s3.Archive(self.settings.s3, ssl_context=self.ssl_context, pump=wait_lightly)
+        if self.settings.llm is not None:
+            llm = import_module("consumer.llm")
+            analyst = llm.Analyst(self.settings.llm, ssl_context=self.ssl_context, pump=wait_lightly)
+            analyse = analyst.analyse
         return Pipeline(
             runtime=runtime,
             link=link,
@@ -130,6 +140,8 @@ class Child:
             owner=holder.owner(runtime.slot),
             rng=Random(),  # noqa: S311 (jitter)
             now=lambda: datetime.now(UTC),
+            archive=archive,
+            analyse=analyse,
         )
 
 

@@ -16,6 +16,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from consumer.errors import MalformedMessage
+from consumer.message import Json
 
 # Chunks above glibc's mmap threshold (128 KiB, set before the fork) go back to the kernel the moment they are freed.
 CHUNK_BYTES = 256 * 1024
@@ -91,7 +92,7 @@ _utf8 = codecs.getincrementaldecoder("utf-8")
 _encode = msgspec.json.Encoder().encode
 
 
-def transcribe(log: msgspec.Raw | bytes, user_id: str, conversation_id: str) -> Transcript:
+def transcribe(log: Json, user_id: str, conversation_id: str) -> Transcript:
     """Read a log into the request of POST /extract_facts.
 
     log: the UTF-8 JSON of a list. Peak memory above the log: a few chunks, and about 130 bytes an item, of a log over
@@ -111,7 +112,7 @@ def transcribe(log: msgspec.Raw | bytes, user_id: str, conversation_id: str) -> 
     return _told(scan, len(items), head, _given_out(chunks), length)
 
 
-def _frugally(log: msgspec.Raw | bytes, head: bytes) -> Transcript:
+def _frugally(log: Json, head: bytes) -> Transcript:
     """Read a log twice, now and while it is sent, some items at a time, and keep nothing but where they are."""
     raws = _split(log)
     batches = deque(raws[at : at + BATCH] for at in range(0, len(raws), BATCH))
@@ -135,14 +136,14 @@ def _given_out(given: deque[T]) -> Iterator[T]:
         yield given.popleft()
 
 
-def _read(log: msgspec.Raw | bytes) -> Sequence[_Item | None]:
+def _read(log: Json) -> Sequence[_Item | None]:
     """Read all items at once, or, when one of them is odd, each by itself: None stands for an odd one."""
     with contextlib.suppress(ValueError, RecursionError):
         return _all.decode(log)
     return list(_one_by_one(_split(log)))
 
 
-def _split(log: msgspec.Raw | bytes) -> list[msgspec.Raw]:
+def _split(log: Json) -> list[msgspec.Raw]:
     with contextlib.suppress(ValueError, RecursionError):
         return _each.decode(log)
     raise MalformedMessage("conversation_log is not a JSON list")

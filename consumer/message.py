@@ -23,6 +23,10 @@ _SURROGATES = re.compile(
 )
 
 
+Json = bytes | bytearray | msgspec.Raw
+"""A JSON text, unread."""
+
+
 class _Envelope(msgspec.Struct):
     """All values unread: how long they are is looked at first."""
 
@@ -67,7 +71,7 @@ class Message:
     log: msgspec.Raw | None = None
 
 
-def parse(body: bytes | bytearray, *, mendable: bool = True) -> Message:
+def parse(body: Json, *, mendable: bool = True) -> Message:
     """Read the envelope of a message body.
 
     mendable: try again with half characters mended, in place.
@@ -84,7 +88,7 @@ def parse(body: bytes | bytearray, *, mendable: bool = True) -> Message:
     raise MalformedMessage(reason)
 
 
-def mend(text: bytes | bytearray) -> bytes | bytearray:
+def mend(text: Json) -> Json:
     """Replace each escape of half a character in a JSON text by U+FFFD, which is as long: in place, if possible.
 
     A publisher that cuts texts by UTF-16 units (JavaScript does) leaves half an emoji at the end. RFC 8259 allows to

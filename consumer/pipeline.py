@@ -3,7 +3,7 @@
 Theory of operation. Every delivery ends in one Outcome, and the caller acknowledges it unless it is RETURNED. Before
 that:
 1. The event is claimed, in a transaction of its own, committed.
-2. With no transaction open, the log is read and the Memory API called.
+2. With no transaction open, the log is read, the LLM asked where that is wanted, and the Memory API called.
 3. One transaction writes the score and the outcome, fenced by the claim's epoch.
 The one ack rule: unless the row says PROCESSED or SKIPPED, a message that carries a log is acknowledged only when
 the log is durable elsewhere, else it is parked in the row first. That holds for failures, duplicates and losers alike.
@@ -18,16 +18,16 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from random import Random
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from consumer import scoring, sources, suspicion
+from consumer.analysis import UNASKED, Analysis, Result
 from consumer.claiming import ACCOUNT_POLL_S, Claiming
 from consumer.conversation import Payload, Transcript, transcribe
 from consumer.disposition import ErrorCode, Failure, retry_delay_s, verdict_on_claim
 from consumer.errors import (
     BrokerAway,
     GiveBack,
-    LogUnavailable,
     LogUnusable,
     MalformedMessage,
     MessageTooHeavy,
@@ -36,13 +36,14 @@ from consumer.errors import (
 )
 from consumer.failures import call_end, failure_of, out_of_memory
 from consumer.job import Job, claim_request
-from consumer.message import Message, identify, parse
+from consumer.message import Json, Message, identify, mend, parse
 from consumer.outcome import Outcome
 from consumer.pace import CallEnd, Pace
 from consumer.patience import Patience
 from consumer.ports import Delivery, Link, Past, Store
 from consumer.runtime import Runtime
 from consumer.settings import ConsumerSettings
+from consumer.sources import Archive, Sources
 from consumer.suspicion import Doubt
 from repository.deaths import NO_HISTORY, History, Mark
 from repository.errors import BadData, DatabaseAway, Fenced, RepositoryError
@@ -62,10 +63,23 @@ class Api(Protocol):
         ...
 
 
-class Pipeline:
-    """Deals with deliveries, one after the other."""
+Analyse = Callable[[Json], Analysis]
+"""Has an LLM judge a log; any failure is a result."""
 
-    def __init__(  # noqa: PLR0913 (the five parts it ties together, and time and chance)
+
+class _Heard(NamedTuple):
+    """A log that was read. place: where from. details: of its analysis, for the breakdown."""
+
+    transcript: Transcript
+    place: str
+    analysis: Analysis
+    details: dict[str, Any]
+
+
+class Pipeline:
+    """Deals with deliveries, one after the other. archive, analyse: None where S3 or the LLM is not in use."""
+
+    def __init__(  # noqa: PLR0913 (the parts it ties together, and time and chance)
         self,
         *,
         runtime: Runtime,
@@ -80,6 +94,8 @@ class Pipeline:
         rng: Random,
         now: Callable[[], datetime],
         clock: Callable[[], float] = time.monotonic,
+        archive: Archive | None = None,
+        analyse: Analyse | None = None,
     ) -> None:
         self._runtime = runtime
         self._link = link
@@ -91,6 +107,8 @@ class Pipeline:
         self._owner = owner
         self._patience = Patience(runtime, link, reach, rng)
         self._claiming = Claiming(runtime, link, store, self._patience, clock)
+        self._sources = Sources(runtime, store, self._patience, archive, settings.max_message_bytes)
+        self._analyse = analyse
         self._rng = rng
         self._now = now
         self._clock = clock
@@ -287,38 +305,47 @@ class Pipeline:
             self._patience.hold(self._runtime.writing, partial(self._store.skip, claim, bill=self._bill(job)))
             log.info("message_skipped", extra=self._fields(job, claim))
             return Outcome.SKIPPED
-        transcript = self._transcribe(job, claim)
-        facts, call_ms = 0, 0
+        heard = self._hear(job, claim)
+        transcript, facts, call_ms = heard.transcript, 0, 0
         if transcript.messages:
             self._patience.give_back_if_over("stopping before the call")
             facts, call_ms = self._ask(claim, transcript.payload)
-        seen = scoring.Observations(turns=transcript.turns, new_facts=facts)
-        return self._complete(job, claim, seen, _counts(transcript) | {"memory_api_ms": call_ms})
+        seen = scoring.Observations(
+            turns=transcript.turns,
+            new_facts=facts,
+            questions=heard.analysis.questions,
+            emotion=heard.analysis.emotion,
+        )
+        counts = _counts(transcript) | {"log_source": heard.place, "memory_api_ms": call_ms}
+        return self._complete(job, claim, seen, heard.details | counts)
 
-    def _transcribe(self, job: Job, claim: Claimed) -> Transcript:
-        if job.message.log is None:
-            return self._transcribe_stored(job, claim)
-        transcript = transcribe(job.message.log, claim.user_id, claim.conversation_id)
-        job.log_read()
-        return transcript
+    def _hear(self, job: Job, claim: Claimed) -> _Heard:
+        """Read the log, and have it judged: it is held by the transcript alone from here on."""
+        log: Json
+        if job.message.log is not None:
+            log, place = job.message.log, "message"
+            transcript = transcribe(log, claim.user_id, claim.conversation_id)
+            job.log_read()
+        else:
+            log, place = self._sources.find(claim)
+            job.body_bytes = memoryview(log).nbytes
+            transcript = _transcribed(log, claim)
+        analysis, details = UNASKED, {"llm": UNASKED.result.value}
+        if self._analyse is not None and transcript.messages:
+            self._patience.give_back_if_over("stopping before the analysis")
+            analysis, details = self._judged(self._analyse, log)
+        return _Heard(transcript, place, analysis, details)
 
-    def _transcribe_stored(self, job: Job, claim: Claimed) -> Transcript:
-        source = self._stored_log(claim)
-        job.body_bytes = memoryview(source).nbytes
+    def _judged(self, analyse: Analyse, log: Json) -> tuple[Analysis, dict[str, Any]]:
+        analysis = Analysis(Result.ERROR)
+        started = self._clock()
+        self._runtime.analysing()
         try:
-            return transcribe(source, claim.user_id, claim.conversation_id)
-        except MalformedMessage as malformed:
-            reason = malformed.reason
-        # Not the message's fault: the event's own log is unusable, and would be at every retry
-        raise LogUnusable(f"the stored log: {reason}")
-
-    def _stored_log(self, claim: Claimed) -> Any:
-        report = partial(self._runtime.claimed, claim.event_id, claim.epoch)
-        row = self._patience.hold(report, partial(self._store.stored_log, claim.event_id))
-        if row is None:
-            where = "S3, which this version cannot read" if claim.conversation_log_url else "no place"
-            raise LogUnavailable(f"the log is in {where}")
-        return sources.stored(row, self._settings.max_message_bytes)
+            analysis = analyse(log)
+        finally:
+            self._runtime.analysed(analysis.result.value)
+        details = {"llm": analysis.result.value, "llm_ms": round((self._clock() - started) * 1000)}
+        return analysis, details | ({"llm_reason": analysis.reason} if analysis.reason else {})
 
     def _ask(self, claim: Claimed, payload: Payload) -> tuple[int, int]:
         self._runtime.calling()
@@ -339,10 +366,10 @@ class Pipeline:
         self._pace.called(end, self._clock() - started, self._rng)
 
     def _complete(
-        self, job: Job, claim: Claimed, seen: scoring.Observations, counts: dict[str, Any]
+        self, job: Job, claim: Claimed, seen: scoring.Observations, more: dict[str, Any]
     ) -> Outcome:
         # No call, no points: an empty conversation changes nothing, whatever the formula gives
-        result = scoring.score(seen, self._settings.scoring) if counts["messages"] else scoring.NOTHING
+        result = scoring.score(seen, self._settings.scoring) if more["messages"] else scoring.NOTHING
         details = {
             "change": result.change,
             "points": dict(result.points),
@@ -350,8 +377,7 @@ class Pipeline:
             "new_facts": seen.new_facts,
             "user_initiated_questions": seen.questions,
             "session_emotion": seen.emotion,
-            "llm": "off",
-        } | counts
+        } | more
         advance: Callable[[UserStatus], UserStatus] = partial(
             scoring.advance,
             change=result.change,
@@ -464,6 +490,21 @@ class Pipeline:
             "ms": round((self._clock() - job.started) * 1000),
         }
         return fields if claim is None else fields | {"attempt": claim.attempt}
+
+
+def _transcribed(log: Json, claim: Claimed) -> Transcript:
+    """Read a log that no message carried. Raises LogUnusable."""
+    try:
+        return transcribe(log, claim.user_id, claim.conversation_id)
+    except MalformedMessage:
+        pass
+    try:
+        # As of a message's log: half a character, which no decoder reads, is mended first
+        return transcribe(mend(log), claim.user_id, claim.conversation_id)
+    except MalformedMessage as malformed:
+        reason = malformed.reason
+    # Not the message's fault: the event's own log is unusable, and would be at every retry
+    raise LogUnusable(f"the stored log: {reason}")
 
 
 def _counts(transcript: Transcript) -> dict[str, Any]:

@@ -68,8 +68,24 @@ class Runtime(Protocol):
         """Keep the delivery until its last holder's fate is known. Not counted against the deadline."""
         ...
 
+    def fetching(self) -> None:
+        """Fetch the log from S3."""
+        ...
+
+    def fetched(self, result: Literal["read", "failed"]) -> None:
+        """Be done with that."""
+        ...
+
+    def analysing(self) -> None:
+        """Wait for the LLM."""
+        ...
+
+    def analysed(self, result: str) -> None:
+        """Be done with that, with this result (consumer.llm.Result)."""
+        ...
+
     def calling(self) -> None:
-        """Wait for the Memory API (or another remote call)."""
+        """Wait for the Memory API."""
         ...
 
     def called(self, end: Literal["answered", "failed", "barred"]) -> None:

@@ -36,6 +36,8 @@ class Phase(IntEnum):
     WRITING = 12
     ACKING = 13
     STOPPING = 14
+    FETCHING = 15
+    ANALYSING = 16
 
     __hash__ = int.__hash__  # Enum's own is written in Python, and sets of these are asked all the time
 
@@ -65,6 +67,8 @@ WORKING = frozenset(
         Phase.CLAIMING,
         Phase.READING,
         Phase.HOLDING,
+        Phase.FETCHING,
+        Phase.ANALYSING,
         Phase.CALLING,
         Phase.WRITING,
         Phase.ACKING,

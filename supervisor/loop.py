@@ -12,7 +12,7 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -60,15 +60,12 @@ WHOLE_EVERY_S = 1.0
 """How often the container's memory is read, where it has a limit."""
 
 
-def run(
-    settings: SupervisorSettings, programs: Programs, *, outcomes: Sequence[str], codes: Sequence[str] = ()
-) -> int:
+def run(settings: SupervisorSettings, programs: Programs, layout: Layout) -> int:
     """Keep the children running, in the foreground, until told to stop; return the exit code (0, 1 or 2).
 
-    outcomes, codes: the names under which children count what they settle, and with which errors. Call from the main
-    thread of a process without others: children die with the thread that forked them.
+    layout: the names under which children count. Call from the main thread of a process without others: children die
+    with the thread that forked them.
     """
-    layout = Layout(outcomes, codes)
     with Signals() as signals, contextlib.closing(Pages(settings.children + SPARE_SLOTS, layout)) as pages:
         memory.prepare()
         with process.first_in_line() as first, Loop(settings, programs, signals, pages) as loop:

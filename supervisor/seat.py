@@ -133,6 +133,23 @@ class Seat:
     def holding(self) -> None:
         self._enter(Phase.HOLDING)
 
+    def fetching(self) -> None:
+        self._enter(Phase.FETCHING)
+
+    def fetched(self, result: Literal["read", "failed"]) -> None:
+        self._step("fetch", result)
+        self._enter(Phase.READING)
+
+    def analysing(self) -> None:
+        self._enter(Phase.ANALYSING)
+
+    def analysed(self, result: str) -> None:
+        self._step("analysis", result)
+        self._enter(Phase.READING)
+
+    def _step(self, name: str, result: str) -> None:
+        self._board.layout.step(self._counters, name, result, self._view.phase_age_s(time.monotonic()))
+
     def calling(self) -> None:
         self._spent = self._board.gate(self._page)
         self._enter(Phase.CALLING)

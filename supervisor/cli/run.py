@@ -3,14 +3,16 @@
 import logging
 import ssl
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 import click
 from setproctitle import setproctitle
 
 from consumer import memory_api
 from consumer.allowance import built_in_cap
+from consumer.analysis import RESULTS
 from consumer.child import Child
 from consumer.depth import Gauge
 from consumer.disposition import ErrorCode
@@ -26,7 +28,9 @@ from supervisor import loop, memory, process
 from supervisor.cli import arithmetic
 from supervisor.cli.given import options, settings, start_logs
 from supervisor.cli.help import SectionedCommand
+from supervisor.cli.options import BY_NAME
 from supervisor.cli.settings import Settings
+from supervisor.counters import Layout
 from supervisor.errors import InvalidSettings
 from supervisor.events import Death
 from supervisor.limits import SupervisorSettings
@@ -118,11 +122,31 @@ def run(context: click.Context) -> None:
     # Built once, before the fork: every child shares its pages
     programs = Programs(given.consumer, memory_api.prepare(), given.supervisor.children)
     limits = _memory(given)
+    steps = _outside(given.consumer)
     outcomes = [outcome.value for outcome in Outcome if outcome is not Outcome.RETURNED]
     memory.tune()
     # What running the code writes once is written here, in pages that the children share
     rehearse(process.fork, programs.ssl_context)
-    sys.exit(loop.run(limits, programs, outcomes=outcomes, codes=[code.value for code in ErrorCode]))
+    sys.exit(loop.run(limits, programs, Layout(outcomes, [code.value for code in ErrorCode], steps)))
+
+
+def _outside(consumer: ConsumerSettings) -> Mapping[str, Sequence[str]]:
+    """Load what is only there for S3 and the LLM, where they are in use: once, and shared by all children.
+
+    Returns the steps that children count by themselves then, with their results. Raises InvalidSettings.
+    """
+    steps: dict[str, Sequence[str]] = {}
+    if consumer.s3 is not None:
+        try:
+            import_module("consumer.s3").prepare()
+        except ImportError:
+            needed = "needs the extra s3, which is not installed: pip install 'friendship-supervisor[s3]'"
+            raise InvalidSettings([f"{BY_NAME['s3_buckets'].source}: {needed}"]) from None
+        steps["fetch"] = ("read", "failed")
+    if consumer.llm is not None:
+        import_module("consumer.llm")
+        steps["analysis"] = RESULTS
+    return steps
 
 
 def _memory(given: Settings) -> SupervisorSettings:

@@ -17,6 +17,18 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 STATES = ("empty", "booting", "waiting", "idle", "busy", "draining", "frozen", "killed")
 
+STEPS = {
+    "fetch": (
+        ("log_fetches", "Logs asked of S3, by what came of it."),
+        ("log_fetch_seconds", "Time of reading one log from S3."),
+    ),
+    "analysis": (
+        ("llm_analyses", "Conversations shown to the LLM, by what came of it."),
+        ("llm_seconds", "Time of one call of the LLM."),
+    ),
+}
+"""Families of the steps that children time by themselves: there only where the step is in use."""
+
 Status = Mapping[str, Any]
 
 
@@ -109,6 +121,10 @@ def _messages(status: Status, totals: Totals) -> Iterator[Metric]:
     yield _by(CounterMetricFamily, "memory_api_calls", "Calls of the Memory API.", "result", calls)
     yield _times("message_seconds", "From a message's receipt until it was settled.", totals.message)
     yield _times("memory_api_seconds", "Time of one call of the Memory API.", totals.call)
+    for name, step in totals.steps.items():
+        counted, timed = STEPS[name]
+        yield _by(CounterMetricFamily, *counted, "result", step.results)
+        yield _times(*timed, step.times)
 
 
 def _times(name: str, text: str, times: Times) -> Metric:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from supervisor import errands, logs, loop, policy, signals
+from supervisor.counters import Layout
 from supervisor.errands import Kind
 from supervisor.events import Death
 from supervisor.limits import MB, Listen, SupervisorSettings
@@ -287,9 +288,7 @@ def main() -> int:
         given["listen"] = Listen(*given["listen"])
     settings = SupervisorSettings(**given)
     logs.configure("json", "info")
-    return loop.run(
-        settings, Fakes(scenario, Path(directory)), outcomes=["processed", "failed"], codes=[TROUBLE]
-    )
+    return loop.run(settings, Fakes(scenario, Path(directory)), Layout(["processed", "failed"], [TROUBLE]))
 
 
 if __name__ == "__main__":

@@ -39,6 +39,8 @@ BUSY = (
     Phase.CLAIMING,
     Phase.READING,
     Phase.HOLDING,
+    Phase.FETCHING,
+    Phase.ANALYSING,
     Phase.CALLING,
     Phase.WRITING,
     Phase.ACKING,

@@ -31,6 +31,24 @@ def test_rows_add_up_by_name() -> None:
     assert dict(totals.call.cumulative())[60.0] == 1, "a bound belongs to its bucket"
 
 
+def test_steps_are_counted_beside_the_rest() -> None:
+    """Each step has its results and its times, and none of them lands in another's counters."""
+    layout = Layout(["processed"], [], {"fetch": ["read", "failed"], "analysis": ["used"]})
+    row = [0] * layout.width
+    layout.settle(row, "processed", 1.0)
+    layout.step(row, "fetch", "failed", 30.0)
+    layout.step(row, "analysis", "used", 0.5)
+    layout.step(row, "analysis", "used", 0.25)
+    found = layout.totals([row])
+    assert found.outcomes == {"processed": 1}
+    assert found.message.sum_s == 1.0
+    assert found.call.cumulative()[-1] == (None, 0)
+    assert found.steps["fetch"].results == {"read": 0, "failed": 1}
+    assert found.steps["fetch"].times.sum_s == 30.0
+    assert found.steps["analysis"].results == {"used": 2}
+    assert found.steps["analysis"].times.sum_s == 0.75
+
+
 def test_nobody_has_counted_nothing() -> None:
     """No rows, and all names are there."""
     assert Layout(["processed"]).totals([]).outcomes == {"processed": 0}
@@ -42,6 +60,8 @@ def test_an_unknown_name_is_refused() -> None:
         LAYOUT.settle(blank(), "lost", 1.0)
     with pytest.raises(KeyError):
         LAYOUT.fail(blank(), "NO_SUCH_CODE")
+    with pytest.raises(KeyError):
+        LAYOUT.step(blank(), "fetch", "read", 1.0)
 
 
 @given(st.lists(st.floats(0.0, 10_000.0), max_size=50))

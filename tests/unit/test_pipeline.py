@@ -4,21 +4,32 @@ import zlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
+from typing import Any
 
 import orjson
 import pytest
 
 from consumer import pipeline
-from consumer.errors import NoRoom
+from consumer.analysis import Analysis, Result
+from consumer.errors import LogUnavailable, NoRoom
 from consumer.memory_api import MemoryApiTimeout
 from consumer.outcome import Outcome
-from consumer.pipeline import Pipeline
+from consumer.pipeline import Analyse, Pipeline
 from consumer.ports import Delivery
 from consumer.settings import BrokerSettings, ConsumerSettings, MemoryApiSettings
 from repository.deaths import History, Mark
 from repository.errors import BadData, DatabaseAway, Fenced, RepositoryError
 from repository.rows import Claimed, Contended, Refusal, Refused, StoredLog
-from tests.fixtures.fakes import SEEN, FakeApi, FakeClock, FakeLink, FakePast, FakeRuntime, FakeStore
+from tests.fixtures.fakes import (
+    SEEN,
+    FakeApi,
+    FakeArchive,
+    FakeClock,
+    FakeLink,
+    FakePast,
+    FakeRuntime,
+    FakeStore,
+)
 
 LOG = [{"speaker": "pika", "text": "hi"}, {"speaker": "user", "text": "hello"}]
 BODY = orjson.dumps({"conversation_id": "c", "user_id": "u", "agent_tag": "movie", "conversation_log": LOG})
@@ -29,7 +40,7 @@ CLAIM = Claimed(event_id=7, conversation_id="c", user_id="u", epoch=1, attempt=1
 class Bench:
     """A pipeline with everything around it faked."""
 
-    def __init__(self) -> None:
+    def __init__(self, analyse: Analyse | None = None, archive: FakeArchive | None = None) -> None:
         self.runtime = FakeRuntime()
         self.clock = FakeClock()
         self.link = FakeLink(self.clock)
@@ -53,6 +64,8 @@ class Bench:
             rng=Random(1),
             now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
             clock=self.clock,
+            archive=archive,
+            analyse=analyse,
         )
 
     def reach(self) -> None:
@@ -65,7 +78,7 @@ class Bench:
         self.delivery = Delivery(1, redelivered, body, message_id)
         return self.pipeline.handle(self.delivery)
 
-    def arguments(self, name: str) -> dict[str, object]:
+    def arguments(self, name: str) -> dict[str, Any]:
         return next(arguments for called, arguments in self.store.calls if called == name)
 
 
@@ -457,3 +470,123 @@ def test_a_call_that_ends_in_an_unknown_error_counts_as_failed(bench: Bench) -> 
     bench.api.answer = RuntimeError("unforeseen")
     assert bench.handle() is Outcome.FAILED
     assert "called failed" in bench.runtime.reports
+
+
+URL = "s3://logs/c.json"
+IN_S3 = replace(CLAIM, conversation_log_url=URL)
+STORED = orjson.dumps(LOG)
+
+
+def with_archive(answer: bytes | LogUnavailable) -> tuple[Bench, FakeArchive]:
+    archive = FakeArchive(answer)
+    bench = Bench(archive=archive)
+    bench.store.claims[0] = IN_S3
+    return bench, archive
+
+
+def test_a_log_in_s3_comes_before_the_rows() -> None:
+    """The row is not even asked; the fetch is a phase of its own, and over before the log is read."""
+    bench, archive = with_archive(STORED)
+    bench.store.log = StoredLog("row", b"[]")
+    assert bench.handle(IDS) is Outcome.PROCESSED
+    assert archive.urls == [URL]
+    assert bench.store.names() == ["claim", "complete"]
+    assert bench.arguments("complete")["delta"] == 10.5
+    assert bench.arguments("complete")["details"]["log_source"] == "s3"
+    assert bench.runtime.reports[2:6] == ["claimed", "fetching", "fetched read", "calling"]
+
+
+def test_the_message_comes_before_s3() -> None:
+    """Nobody asks S3 for what is at hand."""
+    bench, archive = with_archive(LogUnavailable("never asked"))
+    assert bench.handle() is Outcome.PROCESSED
+    assert archive.urls == []
+    assert bench.arguments("complete")["details"]["log_source"] == "message"
+
+
+def test_the_row_comes_after_s3() -> None:
+    """A bucket that is away does not matter where the row has the log."""
+    bench, _ = with_archive(LogUnavailable("the bucket is away"))
+    bench.store.log = StoredLog("row", STORED)
+    assert bench.handle(IDS) is Outcome.PROCESSED
+    assert bench.arguments("complete")["details"]["log_source"] == "row"
+    assert "fetched failed" in bench.runtime.reports
+
+
+@pytest.mark.parametrize("in_use", [True, False])
+def test_a_log_in_no_place_is_unavailable_for_the_reason_that_s3_gave(*, in_use: bool) -> None:
+    """The person on call reads it in the row."""
+    bench = with_archive(LogUnavailable("bucket logs: no such object"))[0] if in_use else Bench()
+    bench.store.claims[0] = IN_S3
+    assert bench.handle(IDS) is Outcome.FAILED
+    failed = bench.arguments("fail")
+    assert failed["code"] == "LOG_UNAVAILABLE"
+    assert ("no such object" if in_use else "S3_ALLOWED_BUCKETS") in str(failed["details"])
+    assert failed["delay_s"] is not None
+    assert failed["parked"] is None
+
+
+def test_a_stop_comes_before_a_fetch() -> None:
+    """Thirty seconds that nobody has are not begun: the event goes back."""
+    bench, archive = with_archive(STORED)
+    bench.runtime.stopping = True
+    assert bench.handle(IDS) is Outcome.RETURNED
+    assert archive.urls == []
+    assert bench.store.names() == ["claim", "release"]
+
+
+def test_half_a_character_in_s3_is_mended_as_in_a_message() -> None:
+    """The same conversation scores the same, wherever it was kept."""
+    halved = rb'[{"speaker":"pika","text":"hi \ud83d"},{"speaker":"user","text":"hello"}]'
+    bench, _ = with_archive(halved)
+    assert bench.handle(IDS) is Outcome.PROCESSED
+    assert bench.arguments("complete")["delta"] == 10.5
+    assert rb"hi \ufffd" in bench.api.bodies[0]
+
+
+@pytest.mark.parametrize("junk", [b"no JSON", b'{"a": 1}', b"[1, 2]", b"\xff", b""])
+def test_a_log_in_s3_that_is_none_is_the_events_own_fault(junk: bytes) -> None:
+    """It would be the same at each try."""
+    bench, _ = with_archive(junk)
+    assert bench.handle(IDS) is Outcome.FAILED
+    assert bench.arguments("fail")["code"] == "INVALID_MESSAGE"
+    assert bench.arguments("fail")["delay_s"] is None
+
+
+def test_an_analysis_adds_its_questions_and_mood() -> None:
+    """3 points a question and 15 for an interesting session, said in the breakdown; it comes before the call."""
+    shown: list[bytes] = []
+
+    def analyse(log: object) -> Analysis:
+        shown.append(bytes(log))  # type: ignore[call-overload]
+        return Analysis(Result.USED, questions=2, emotion="interesting")
+
+    bench = Bench(analyse)
+    assert bench.handle() is Outcome.PROCESSED
+    assert shown == [STORED]
+    assert bench.arguments("complete")["delta"] == 10.5 + 2 * 3 + 15
+    details = bench.arguments("complete")["details"]
+    assert (details["llm"], details["user_initiated_questions"], details["session_emotion"]) == (
+        "used",
+        2,
+        "interesting",
+    )
+    assert bench.runtime.reports[2:5] == ["claimed", "analysing", "analysed used"]
+
+
+def test_a_failed_analysis_leaves_the_defaults_and_says_so() -> None:
+    """The event is scored without it."""
+    bench = Bench(lambda _: Analysis(Result.TIMEOUT, reason="over 20 s"))
+    assert bench.handle() is Outcome.PROCESSED
+    details = bench.arguments("complete")["details"]
+    assert bench.arguments("complete")["delta"] == 10.5
+    assert (details["llm"], details["llm_reason"]) == ("timeout", "over 20 s")
+    assert (details["user_initiated_questions"], details["session_emotion"]) == (0, "neutral")
+
+
+def test_an_empty_conversation_is_not_analysed() -> None:
+    """There is nothing to judge, and no call to make."""
+    bench = Bench(lambda _: pytest.fail("asked about nothing"))
+    empty = orjson.dumps({"conversation_id": "c", "user_id": "u", "conversation_log": []})
+    assert bench.handle(empty) is Outcome.PROCESSED
+    assert bench.arguments("complete")["details"]["llm"] == "off"
