@@ -1,0 +1,213 @@
+"""The optional analysis: one conversation shown to an LLM, its questions and emotion back, within one total time.
+
+Whatever fails is a value, `Analysis`, with the defaults and a few words that hold nothing of the conversation, the
+answer or the key: an analysis never fails an event. One attempt, never a second.
+
+httpx speaks to the LLM through a transport of ours, since its own time limits are per read (docs/decisions/0007, 0022).
+This is the only module that imports it, and only a supervisor with the LLM switched on imports this module.
+"""
+
+import logging
+import ssl
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+
+import httpcore
+
+from consumer.analysis import Analysis, Result
+from consumer.deadline import Deadline
+from consumer.excerpt import Excerpt, excerpt
+from consumer.memory_api import prepare
+from consumer.message import Json
+from consumer.prompt import judge, request
+from consumer.settings import LlmSettings
+from consumer.transport import exchange, unanswered
+
+# httpx imports its command line when it can, and with it rich and pygments: 77 modules, 3.8 of 5.7 MB and 28 of 45 ms
+_COMMAND_LINE = "httpx._main"
+_hidden = _COMMAND_LINE not in sys.modules
+if _hidden:
+    sys.modules[_COMMAND_LINE] = None  # type: ignore[assignment]
+try:
+    import httpx
+finally:
+    if _hidden:
+        del sys.modules[_COMMAND_LINE]
+
+__all__ = ["ANSWER_MAX_BYTES", "Analysis", "Analyst", "BoundedTransport", "Result"]
+
+CALL = b"/chat/completions"
+ANSWER_MAX_BYTES = 1024 * 1024
+
+# Of all headers only these are looked at; without the others httpx keeps no cookies and sees no redirect
+_READ = {b"content-length", b"content-encoding"}
+
+
+class BoundedTransport(httpx.BaseTransport):
+    """Carries each request of an httpx client over a connection of its own, within `timeout_s` seconds in all.
+
+    httpcore's exceptions come through as they are: httpx's own would hold the request, and so its body.
+    """
+
+    def __init__(
+        self, timeout_s: float, *, ssl_context: ssl.SSLContext | None, pump: Callable[[], None]
+    ) -> None:
+        self._timeout_s = timeout_s
+        self._ssl_context = ssl_context
+        self._pump = pump
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; the response's body comes within the same time."""
+        assert isinstance(request.stream, httpx.SyncByteStream)
+        url = httpcore.URL(
+            scheme=request.url.raw_scheme,
+            host=request.url.raw_host,
+            port=request.url.port,
+            target=request.url.raw_path,
+        )
+        body = _once(request.stream)
+        with ExitStack() as stack:
+            stack.callback(body.close)  # httpcore's exceptions and frames may form a cycle that holds it
+            response = stack.enter_context(
+                exchange(
+                    request.method.encode("ascii"),
+                    url,
+                    request.headers.raw,
+                    body,
+                    ssl_context=self._ssl_context,
+                    deadline=Deadline.after(self._timeout_s, self._pump),
+                )
+            )
+            return httpx.Response(
+                response.status,
+                headers=[(name, value) for name, value in response.headers if name.lower() in _READ],
+                stream=_Body(response, stack.pop_all()),
+                extensions=response.extensions,
+            )
+        raise AssertionError
+
+
+class _Body(httpx.SyncByteStream):
+    """The body of a response, and what is closed with it."""
+
+    def __init__(self, response: httpcore.Response, opened: ExitStack) -> None:
+        self._response = response
+        self._opened = opened
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._response.iter_stream()
+
+    def close(self) -> None:
+        self._opened.close()
+
+
+def _once(stream: Iterable[bytes]) -> Generator[bytes, None, None]:
+    """Hand on a body, and let go of it when closed."""
+    yield from stream
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """What came back. body: of a 200 only. flaw: why the body was not read to its end, or empty."""
+
+    status: int
+    body: bytes = b""
+    flaw: str = ""
+
+
+class Analyst:
+    """An LLM behind an OpenAI-style chat completions API.
+
+    ssl_context: from `memory_api.prepare`; None makes one here if the URL is https (20 ms).
+    pump: called about once a second during a call; it must return quickly and not raise (see `Pulse`).
+
+    No proxy is used, whatever HTTP_PROXY says. user:password in the URL becomes basic auth where there is no key.
+    Raises ValueError, without showing them, when URL, key or model are unusable.
+    """
+
+    def __init__(
+        self, settings: LlmSettings, *, ssl_context: ssl.SSLContext | None, pump: Callable[[], None]
+    ) -> None:
+        # It would log each request with its URL
+        logging.getLogger("httpx").setLevel(logging.CRITICAL)
+        self._url = _below(settings.base_url)
+        self._headers = {
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+        }
+        if settings.api_key is not None:
+            self._url = self._url.copy_with(userinfo=b"")
+            self._headers["Authorization"] = f"Bearer {_sendable(settings.api_key)}"
+        self._model = settings.model
+        self._log_chars = settings.log_chars
+        request(self._model, Excerpt((), 0, 0))
+        https = self._url.scheme == "https"
+        transport = BoundedTransport(
+            settings.timeout_s,
+            ssl_context=ssl_context or (prepare() if https else None),
+            pump=pump,
+        )
+        self._client = httpx.Client(transport=transport, trust_env=False, follow_redirects=False)
+
+    def hear(self, log: Json) -> Analysis:
+        """Have a log judged: as much of it as the settings let out of the house."""
+        return self.analyse(excerpt(log, self._log_chars))
+
+    def analyse(self, told: Excerpt) -> Analysis:
+        """Have judged what is shown of a conversation. What `pump` raises comes through; nothing else is raised."""
+        try:
+            reply = self._exchange(request(self._model, told))
+        except httpcore.TimeoutException:
+            return Analysis(Result.TIMEOUT, reason="over the total time of a call")
+        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+            return Analysis(Result.ERROR, reason=f"no answer: {unanswered(error)}")
+        if reply.status != httpx.codes.OK:
+            return Analysis(Result.ERROR, reason=f"status {reply.status}")
+        if reply.flaw:
+            return Analysis(Result.BAD_ANSWER, reason=f"the answer is {reply.flaw}")
+        return judge(reply.body, told.child_messages)
+
+    def _exchange(self, body: bytes) -> _Reply:
+        asked = httpx.Request("POST", self._url, headers=self._headers, content=body)
+        with closing(self._client.send(asked, stream=True)) as response:
+            return _read(response)
+
+
+def _read(response: httpx.Response) -> _Reply:
+    """Read a reply as far as it is of use: the body of a 200, in no other encoding, up to the cap."""
+    if response.status_code != httpx.codes.OK:
+        return _Reply(response.status_code)
+    if response.headers.get("Content-Encoding", "identity").strip().lower() not in {"identity", ""}:
+        return _Reply(response.status_code, flaw="encoded, though identity was asked for")
+    too_large = f"larger than {ANSWER_MAX_BYTES} bytes"
+    if int(response.headers.get("Content-Length", "0")) > ANSWER_MAX_BYTES:
+        return _Reply(response.status_code, flaw=too_large)
+    body = bytearray()
+    for chunk in response.iter_raw():
+        body += chunk
+        if len(body) > ANSWER_MAX_BYTES:
+            return _Reply(response.status_code, flaw=too_large)
+    return _Reply(response.status_code, body=bytes(body))
+
+
+def _below(base_url: str) -> httpx.URL:
+    """Return the URL of calls below a base, which may have a path and a query."""
+    try:
+        base = httpx.URL(base_url)
+        usable = base.scheme in {"http", "https"} and bool(base.host)
+        if usable:
+            path, mark, query = base.raw_path.partition(b"?")
+            return base.copy_with(raw_path=path.rstrip(b"/") + CALL + mark + query, fragment=None)
+    except (httpx.InvalidURL, ValueError):
+        pass
+    raise ValueError("the LLM's URL must be http://host[:port][/path] or https://...")
+
+
+def _sendable(key: str) -> str:
+    """Return a key that a header can carry. httpcore would show any other in its error."""
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise ValueError("the LLM's API key must be printable ASCII without spaces")
+    return key
