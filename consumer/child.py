@@ -126,8 +126,7 @@ class Child:
             archive = s3.Archive(self.settings.s3, ssl_context=self.ssl_context, pump=wait_lightly)
         if self.settings.llm is not None:
             llm = import_module("consumer.llm")
-            analyst = llm.Analyst(self.settings.llm, ssl_context=self.ssl_context, pump=wait_lightly)
-            analyse = analyst.analyse
+            analyse = llm.Analyst(self.settings.llm, ssl_context=self.ssl_context, pump=wait_lightly).hear
         return Pipeline(
             runtime=runtime,
             link=link,
