@@ -153,8 +153,14 @@ class Analyst:
         self._client = httpx.Client(transport=transport, trust_env=False, follow_redirects=False)
 
     def hear(self, log: Json) -> Analysis:
-        """Have a log judged: as much of it as the settings let out of the house."""
-        return self.analyse(excerpt(log, self._log_chars))
+        """Have a log judged, as much of it as the settings let out of the house: no call where that is nothing.
+
+        Raises MalformedMessage when the log is no list.
+        """
+        told = excerpt(log, self._log_chars)
+        if not told.said:
+            return Analysis(Result.ERROR, reason=f"not one turn within {self._log_chars} characters")
+        return self.analyse(told)
 
     def analyse(self, told: Excerpt) -> Analysis:
         """Have judged what is shown of a conversation. What `pump` raises comes through; nothing else is raised."""
