@@ -92,7 +92,7 @@ def excerpt(log: Json, budget_chars: int) -> Excerpt:
             room += budget_chars - budget_chars // 2
         tail.append(unit)
         least += _least(unit)
-        while least > room:
+        while tail and least > room:
             least -= _least(tail.popleft())
     end: deque[tuple[Speaker, str]] = deque()
     while tail and (said := _shown(tail.pop(), room)) is not None:
