@@ -8,7 +8,7 @@ import zlib
 from enum import Enum
 
 STEP_BYTES = 256 * 1024
-"""The most that is inflated at once, beside what is gathered: a bomb never holds more than the limit and this."""
+"""The most that is inflated at once: a bomb never holds more than the limit and a few of these."""
 
 GZIP_BEGINS = 0x1F
 GZIP_ONLY = 16 + zlib.MAX_WBITS
@@ -65,6 +65,8 @@ class Inflater:
                 data = data.lstrip(b"\0")
                 if not data:
                     return None
+                if data[0] != GZIP_BEGINS:
+                    return Flaw.CORRUPT  # zlib would wait for more before it says so
                 self._member = zlib.decompressobj(GZIP_ONLY)
             # Never 0, which would mean no limit: one byte over is how a text that is too large shows
             room = min(STEP_BYTES, self._max_bytes - len(self.text) + 1)

@@ -33,14 +33,12 @@ ERROR_MAX_BYTES = 4096
 SENT_AT_ONCE = 128 * 1024
 
 # Those that tell an operator something. Any other word of the server's stays out of our logs.
-TELLING = frozenset(
-    """
-    AccessDenied AllAccessDisabled AuthorizationHeaderMalformed EntityTooLarge ExpiredToken InternalError
-    InvalidAccessKeyId InvalidBucketName InvalidObjectState InvalidToken KeyTooLongError NoSuchBucket NoSuchKey
-    PermanentRedirect QuotaExceeded RequestTimeTooSkewed ServiceUnavailable SignatureDoesNotMatch SlowDown
-    TemporaryRedirect
-    """.split()
-)
+TELLING = frozenset([
+    "AccessDenied", "AllAccessDisabled", "AuthorizationHeaderMalformed", "EntityTooLarge", "ExpiredToken",
+    "InternalError", "InvalidAccessKeyId", "InvalidBucketName", "InvalidObjectState", "InvalidToken",
+    "KeyTooLongError", "NoSuchBucket", "NoSuchKey", "PermanentRedirect", "QuotaExceeded", "RequestTimeTooSkewed",
+    "ServiceUnavailable", "SignatureDoesNotMatch", "SlowDown", "TemporaryRedirect",
+])  # fmt: skip
 
 
 def log_url(bucket: str, prefix: str, conversation_id: str) -> str:

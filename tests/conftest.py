@@ -12,6 +12,7 @@ pytest_plugins = [
     "tests.fixtures.postgres",
     "tests.fixtures.rabbitmq",
     "tests.fixtures.memory_api",
+    "tests.fixtures.s3",
     "tests.fixtures.llm",
     "tests.fixtures.stack",
     "tests.fixtures.tls",
