@@ -1,121 +1,221 @@
-"""`publish`: JSON Lines in, messages out, each accepted when the broker has confirmed it."""
+"""`publish`: conversations out of files into the queue, each accepted when the broker has confirmed it."""
 
-import contextlib
+import math
 import os
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import click
 
-from consumer.amqp import Publisher
-from consumer.conversation import transcribe
-from consumer.errors import BrokerAway, MalformedMessage, MessageTooLarge
-from consumer.message import parse
+from consumer import amqp
+from consumer.errors import BrokerAway, LogUnavailable
+from consumer.settings import BrokerSettings, S3Settings
+from repository import migrations
+from repository.connection import Database
+from repository.errors import RepositoryError, SchemaOld
 from supervisor.cli.given import command_settings, options
 from supervisor.cli.help import SectionedCommand
-from supervisor.cli.options import CONNECTIONS, LOGS, MESSAGES
-from supervisor.cli.visit import as_json, json_line
+from supervisor.cli.options import CONNECTIONS, LOGS, MESSAGES, SOURCES
+from supervisor.cli.publishing.delivery import Book, Delivery
+from supervisor.cli.publishing.doors import Door, MessageDoor, RowDoor, S3Door
+from supervisor.cli.publishing.files import Sheet, sheets
+from supervisor.cli.publishing.journal import Journal, Target, state_directory
+from supervisor.cli.publishing.outbox import Outbox
+from supervisor.cli.publishing.pacing import Pace
+from supervisor.cli.publishing.screen import Screen, Tally
+from supervisor.cli.publishing.stopping import Stop
+from supervisor.cli.settings import Settings
+from supervisor.cli.visit import PROGRAM, STATEMENT_TIMEOUT_S, as_json
+from supervisor.errors import InvalidSettings
 
-REFUSED_SHOWN = 20
+MESSAGE, ROW, S3 = "message", "row", "s3"
+SLOWEST, FASTEST = 0.001, 1e6
 
 
-@dataclass(slots=True)
-class Tally:
-    """How many lines the broker has, and which ones are no message: (file, line number from 1, reason)."""
+def _rate(_context: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not (math.isfinite(value) and SLOWEST <= value <= FASTEST):
+        raise click.BadParameter(f"{value:g} is not between {SLOWEST:g} and {FASTEST:g}")
+    return value
 
-    max_bytes: int
-    accepted: int = 0
-    refused: list[tuple[str, int, str]] = field(default_factory=list)
+
+def _prefix(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    prefix = value.strip("/")
+    if any(part in {"", ".", ".."} for part in prefix.split("/")) or not prefix.isprintable():
+        raise click.BadParameter("must be names with / between them, none of them empty, . or ..")
+    return prefix
 
 
 @click.command(cls=SectionedCommand)
 @as_json
+@click.option("--rate", metavar="N", type=float, callback=_rate, help="Messages a second, at most.")
+@click.option(
+    "--log-to",
+    type=click.Choice([MESSAGE, ROW, S3]),
+    default=MESSAGE,
+    show_default=True,
+    help="Where the logs go: they stay in the messages, or into the events' rows, or into S3 (gzip).",
+)
+@click.option(
+    "--bucket", metavar="NAME", help="For --log-to s3.  [default: the only one of S3_ALLOWED_BUCKETS]"
+)
+@click.option(
+    "--prefix",
+    metavar="PATH",
+    default="conversations",
+    show_default=True,
+    callback=_prefix,
+    help="For --log-to s3: what the keys begin with.",
+)
+@click.option("--from-start", is_flag=True, help="Begin anew where an earlier run was interrupted.")
+@click.option(
+    "--journal",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Where to record how far each file has come.  [default: friendship-supervisor/publish in $XDG_STATE_HOME, "
+    "or in ~/.local/state]",
+)
 @options(CONNECTIONS, MESSAGES, LOGS)
-@click.argument("files", nargs=-1, required=True, type=click.File("rb"), metavar="FILE...|-")
+@click.argument("words", nargs=-1, required=True, metavar="FILE...|DIR...|-")
 @click.pass_context
-def publish(context: click.Context, files: tuple[BinaryIO, ...], as_json: bool) -> None:
-    """Publish conversations, one JSON object a line.
+def publish(  # noqa: PLR0913 (an option is a parameter)
+    context: click.Context,
+    /,
+    *,
+    words: Sequence[str],
+    rate: float | None,
+    log_to: str,
+    bucket: str | None,
+    prefix: str,
+    from_start: bool,
+    journal: Path | None,
+    as_json: bool,
+) -> None:
+    """Publish conversations: JSON Lines (.jsonl, - for standard input), one JSON text (.json: an object, or a list of
+    them), either compressed (.gz), or all such files below a folder.
 
     A line counts as accepted when the broker has confirmed it. Lines that are no valid message are named by number
     and make the exit status 1; the others are published all the same.
+
+    Interrupted by ^C, SIGTERM or a lost broker, it records where it stands: the same command goes on from there.
+    The first ^C lets the line under way be confirmed, a second stops at once. Standard input is not gone on with.
     """
-    given = command_settings(context, CONNECTIONS, LOGS, MESSAGES)
+    found = sheets(words)
+    given = command_settings(context, CONNECTIONS, LOGS, MESSAGES, *([SOURCES] if log_to == S3 else []))
     broker = given.consumer.broker
-    tally = Tally(given.consumer.max_message_bytes)
-    begun, lost = False, None
+    tally = Tally()
+    stop = Stop()
+    delivery: Delivery | None = None
+    lost = None
+    screen = Screen(found, tally, as_json=as_json)
     try:
-        with Publisher(broker, "publish") as publisher, _progress(files) as advance:
-            begun = True
-            for file in files:
-                _publish_lines(file, broker.queue, publisher, tally, advance)
+        with stop, _door(given, log_to, bucket, prefix) as (door, where), Outbox(broker) as outbox, screen:
+            delivery = Delivery(
+                outbox=outbox,
+                door=door,
+                stop=stop,
+                screen=screen,
+                tally=tally,
+                journal=Journal(journal or state_directory(os.environ), _target(broker, where)),
+                max_bytes=given.consumer.max_message_bytes,
+                pace=Pace.of(rate),
+                from_start=from_start,
+            )
+            delivery.run(found)
     except BrokerAway as away:
-        how = (
-            "was lost: {}; the line under way may have arrived" if begun else "is away: {}; nothing was sent"
-        )
-        lost = f"the broker {how.format(away.reason)}"
+        lost = f"the broker was lost: {away.reason}" if delivery else f"the broker is away: {away.reason}"
+    except LogUnavailable as away:
+        lost = f"S3 took no log: {away.reason}"
+    except RepositoryError as away:
+        lost = f"the database took no log: {away.reason}"
     except KeyboardInterrupt:
-        lost = (
-            "interrupted; the line under way may have arrived" if begun else "interrupted; nothing was sent"
-        )
-    if as_json:
-        _tell(tally)
-    else:
-        _report(tally)
+        lost = "interrupted"
+    screen.total()
     if lost:
-        click.echo(f"friendship-supervisor: {lost}", err=True)
-    sys.exit(1 if tally.refused or lost else 0)
+        click.echo(f"{PROGRAM}: {lost}; {_standing(delivery, in_doubt=stop.in_doubt)}", err=True)
+    sys.exit(1 if lost or tally.refused or tally.before_refused or tally.broken else 0)
 
 
-def _publish_lines(
-    file: BinaryIO, queue: str, publisher: Publisher, tally: Tally, advance: Callable[[int], None]
-) -> None:
-    for number, line in enumerate(file, 1):
-        body = line.strip()
-        if body:
-            try:
-                conversation_id = _checked(body, tally.max_bytes)
-            except MalformedMessage as malformed:
-                tally.refused.append((file.name, number, malformed.reason))
-            else:
-                publisher.publish(queue, body, conversation_id)
-                tally.accepted += 1
-        advance(len(line))
+def _standing(delivery: Delivery | None, *, in_doubt: bool) -> str:
+    """Say what was sent, and how it goes on."""
+    if delivery is None:
+        return "nothing was sent"
+    doubt = "the line under way may have arrived; " if in_doubt else ""
+    match delivery.current:
+        case None:
+            return f"{doubt}all files were done"
+        case Sheet() as sheet, Book() as book:
+            here = f"{sheet.unit} {book.place.number} of {sheet.name}"
+            done = f"after {here}" if book.place.number else f"with {sheet.name}"
+            if book.is_kept:
+                return f"{doubt}the same command goes on {done}"
+            return f"{doubt}done up to {here}, which is recorded nowhere"
+    raise AssertionError
 
 
-def _checked(body: bytes, max_bytes: int) -> str:
-    if len(body) > max_bytes:
-        raise MessageTooLarge(f"{len(body)} bytes, over the limit of {max_bytes} (MAX_MESSAGE_MB)")
-    message = parse(body)
-    if message.log is not None:
-        transcribe(message.log, message.user_id, message.conversation_id)
-    return message.conversation_id
+def _target(broker: BrokerSettings, where: str) -> Target:
+    found = amqp.parameters(broker, "publish")
+    return Target(broker.queue, f"{found.host}:{found.port}/{found.virtual_host}", where)
 
 
-@contextlib.contextmanager
-def _progress(files: tuple[BinaryIO, ...]) -> Iterator[Callable[[int], None]]:
-    """Show a bar on a terminal, by bytes; elsewhere nothing."""
-    if not sys.stderr.isatty():
-        yield lambda _bytes: None
-        return
-    sizes = [os.fstat(file.fileno()).st_size for file in files if file.seekable()]
-    length = sum(sizes) if len(sizes) == len(files) else None
-    shown: Any = click.progressbar(length=length, label="publishing", file=sys.stderr)
-    with shown as bar:
-        yield bar.update
+@contextmanager
+def _door(given: Settings, log_to: str, bucket: str | None, prefix: str) -> Iterator[tuple[Door, str]]:
+    """Open the way that logs go, with its name. Raises InvalidSettings, RepositoryError."""
+    if log_to == S3:
+        chosen = _bucket(given.consumer.s3, bucket)
+        yield _s3_door(given.consumer.s3, chosen, prefix), f"s3://{chosen}/{prefix}"
+    elif log_to == ROW:
+        database = Database(
+            given.consumer.database_url,
+            application_name=f"{PROGRAM} publish",
+            statement_timeout_s=STATEMENT_TIMEOUT_S,
+        )
+        try:
+            _require_schema(database)
+            yield RowDoor(database), log_to
+        finally:
+            database.close()
+    else:
+        yield MessageDoor(), log_to
 
 
-def _tell(tally: Tally) -> None:
-    for name, number, reason in tally.refused:
-        json_line({"file": name, "line": number, "reason": reason})
-    json_line({"accepted": tally.accepted, "refused": len(tally.refused)})
+def _require_schema(database: Database) -> None:
+    problem = ""
+    try:
+        migrations.require(database)
+    except SchemaOld as old:
+        problem = str(old)
+    if problem:
+        raise InvalidSettings([problem])
 
 
-def _report(tally: Tally) -> None:
-    for name, number, reason in tally.refused[:REFUSED_SHOWN]:
-        click.echo(f"{name}: line {number} is no message: {reason}", err=True)
-    if len(tally.refused) > REFUSED_SHOWN:
-        numbers = ", ".join(str(number) for _, number, _ in tally.refused[REFUSED_SHOWN:])
-        click.echo(f"and lines {numbers}", err=True)
-    click.echo(f"accepted {tally.accepted}, refused {len(tally.refused)}")
+def _bucket(settings: S3Settings | None, wanted: str | None) -> str:
+    if settings is None:
+        raise InvalidSettings(["--log-to s3: S3_ALLOWED_BUCKETS names no bucket"])
+    buckets = sorted(settings.buckets)
+    if wanted is None and len(buckets) > 1:
+        raise InvalidSettings(
+            [f"--log-to s3: give --bucket, one of {', '.join(buckets)} (S3_ALLOWED_BUCKETS)"]
+        )
+    if wanted is not None and wanted not in settings.buckets:
+        raise InvalidSettings(
+            [f"--bucket {wanted!r}: S3_ALLOWED_BUCKETS does not name it, nobody may read there"]
+        )
+    return wanted or buckets[0]
+
+
+def _s3_door(settings: S3Settings | None, bucket: str, prefix: str) -> Door:
+    from consumer import s3  # noqa: PLC0415 - costs megabytes, and needs the extra
+
+    assert settings is not None, "the bucket is one of its own"
+    try:
+        s3.prepare()
+    except ImportError:
+        missing = True
+    else:
+        missing = False
+    if missing:
+        raise InvalidSettings(["--log-to s3: the extra s3 is not installed (friendship-supervisor[s3])"])
+    archive = s3.Archive(settings, ssl_context=None, pump=lambda: None)
+    return S3Door(archive.write, lambda conversation_id: s3.log_url(bucket, prefix, conversation_id))

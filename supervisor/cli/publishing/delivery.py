@@ -1,0 +1,216 @@
+"""One run over files: each entry checked, its log carried to its place, published, and recorded.
+
+The order of every step decides what a death in between costs. A log is in its place before its message is published,
+and a place is recorded after the confirm: dying between two steps makes the next run repeat the line, and an event is
+scored once however often its message comes. No death leaves a line out.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from consumer.errors import MalformedMessage
+from supervisor.cli.publishing import feed
+from supervisor.cli.publishing.doors import Door
+from supervisor.cli.publishing.entries import Broken, Entry
+from supervisor.cli.publishing.feed import Reader
+from supervisor.cli.publishing.files import Sheet
+from supervisor.cli.publishing.journal import AlreadyUnderWay, Journal, Page, identify
+from supervisor.cli.publishing.letters import letter
+from supervisor.cli.publishing.outbox import Outbox
+from supervisor.cli.publishing.pacing import Pace
+from supervisor.cli.publishing.place import Changed, Place, judge
+from supervisor.cli.publishing.screen import Screen, Tally
+from supervisor.cli.publishing.stopping import Stop
+
+
+class Book:
+    """The place in one file, recorded as long as that can be: publishing goes on without."""
+
+    def __init__(self, page: Page | None, lost: Callable[[OSError], None]) -> None:
+        self._page = page
+        self._lost = lost
+        self.place = Place()
+
+    @property
+    def is_kept(self) -> bool:
+        return self._page is not None
+
+    def begin(self, path: str, place: Place) -> None:
+        """Record where it begins, and with which file."""
+        self.place = place
+        with self._kept() as page:
+            if page is not None:
+                page.begin(identify(path), place)
+
+    def note(self, place: Place) -> None:
+        """Record how far it has come."""
+        self.place = place
+        with self._kept() as page:
+            if page is not None:
+                page.note(place)
+
+    @contextmanager
+    def _kept(self) -> Iterator[Page | None]:
+        try:
+            yield self._page
+        except OSError as error:
+            self._page = None
+            self._lost(error)
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One run. journal: None when none can be kept. max_bytes: of one message.
+
+    current: the file that is being published, for whoever tells of an interruption.
+    """
+
+    outbox: Outbox
+    door: Door
+    stop: Stop
+    screen: Screen
+    tally: Tally
+    journal: Journal | None
+    max_bytes: int
+    pace: Pace
+    from_start: bool
+    current: tuple[Sheet, Book] | None = field(default=None, init=False)
+
+    def run(self, sheets: Sequence[Sheet]) -> None:
+        """Publish the files in order. Raises what the outbox and the door raise, and KeyboardInterrupt.
+
+        Files that are done keep their pages until all are: the same command, run again after an interruption, passes
+        them over.
+        """
+        for sheet in sheets:
+            try:
+                self._publish(sheet)
+            except Broken as broken:
+                self.tally.broken += 1
+                self.screen.say(f"{sheet.name}: {broken}")
+        self.current = None
+        if not self.tally.broken:
+            for sheet in filter(_is_resumable, sheets):
+                self._forget(sheet)
+
+    def _publish(self, sheet: Sheet) -> None:
+        with ExitStack() as stack:
+            page = self._page(sheet, stack)
+            book = Book(page, self._unrecorded)
+            self.current = sheet, book
+            place = self._recorded(sheet, page)
+            if place.ended:
+                book.place = place
+                self._go_on(sheet, place, sheet.size or 0)
+                return
+            reader, entries = self._read(sheet, stack, place)
+            done = 0
+            if place.number:
+                last = next(entries, None)
+                if last is not None and place.holds(last):
+                    done = reader.consumed_bytes(last)
+                    self._go_on(sheet, place, done)
+                else:
+                    self.screen.say(
+                        f"{sheet.name}: begins anew: it has changed before {sheet.unit} {place.number}"
+                    )
+                    place = Place()
+                    reader, entries = self._read(sheet, stack, place)
+            book.begin(sheet.path, place)
+            for entry in entries:
+                self._deal_with(sheet, book, entry)
+                at = reader.consumed_bytes(entry)
+                self.screen.advance(at - done)
+                done = at
+            self.screen.advance(max(0, (sheet.size or 0) - done))
+            book.note(book.place.at_end())
+
+    def _deal_with(self, sheet: Sheet, book: Book, entry: Entry) -> None:
+        try:
+            read = letter(entry, self.max_bytes)
+            self._wait()
+            body = self.door.carry(read)
+        except MalformedMessage as malformed:
+            self.screen.refused(sheet, entry, malformed.reason)
+            book.note(book.place.after(entry, accepted=False))
+            return
+        self.outbox.ready()
+        with self.stop.under_way():
+            self.outbox.publish(body, read.message.conversation_id)
+            book.note(book.place.after(entry, accepted=True))
+            self.tally.accepted += 1
+
+    def _wait(self) -> None:
+        wait_s = self.pace.wait_s(time.monotonic())
+        if wait_s:
+            time.sleep(wait_s)  # a signal ends it: its handler raises
+        self.pace = self.pace.sent(time.monotonic())
+
+    def _read(self, sheet: Sheet, stack: ExitStack, place: Place) -> tuple[Reader, Iterator[Entry]]:
+        """Open a file and give its entries, the one that was dealt with last again."""
+        reader = stack.enter_context(feed.opened(sheet.path))
+        match sheet.unit:
+            case "line":
+                return reader, feed.lines(reader, self.max_bytes, place.start, place.number or 1)
+            case "item":
+                return reader, feed.items(reader, self.max_bytes, place.start)
+            case _:
+                assert_never(sheet.unit)
+
+    def _page(self, sheet: Sheet, stack: ExitStack) -> Page | None:
+        if self.journal is None or not sheet.is_resumable:
+            return None
+        try:
+            return stack.enter_context(self.journal.page(os.path.realpath(sheet.path)))
+        except OSError as error:
+            self._unrecorded(error)
+            return None
+        except AlreadyUnderWay:
+            problem = "another process is publishing it: nothing of it was sent"
+        raise Broken(problem)
+
+    def _recorded(self, sheet: Sheet, page: Page | None) -> Place:
+        """Say where to go on: what is recorded, if it still holds, or the beginning."""
+        if page is None or page.is_new or self.from_start:
+            return Place()
+        found: Place | Changed
+        if page.recorded is None:
+            found = Changed("the record of where it stood cannot be read")
+        else:
+            place, then = page.recorded
+            try:
+                found = judge(place, then, identify(sheet.path, then.head_bytes))
+            except OSError as error:
+                raise Broken(error.strerror or "it cannot be read") from None
+        if isinstance(found, Changed):
+            self.screen.say(f"{sheet.name}: begins anew: {found.reason}")
+            return Place()
+        return found
+
+    def _go_on(self, sheet: Sheet, place: Place, size: int) -> None:
+        self.tally.before_accepted += place.accepted
+        self.tally.before_refused += place.refused
+        self.screen.skip(size)
+        where = "it was done" if place.ended else f"goes on after {sheet.unit} {place.number}"
+        self.screen.say(f"{sheet.name}: {where}: an earlier run was interrupted (--from-start begins anew)")
+
+    def _unrecorded(self, error: OSError) -> None:
+        self.journal = None
+        self.screen.say(
+            f"where it stands cannot be recorded ({error.strerror}; --journal names another directory): "
+            "after an interruption the same command would begin anew"
+        )
+
+    def _forget(self, sheet: Sheet) -> None:
+        if self.journal is not None:
+            # Whoever is at it now keeps its record
+            with suppress(AlreadyUnderWay, OSError):
+                self.journal.forget(os.path.realpath(sheet.path))
+
+
+def _is_resumable(sheet: Sheet) -> bool:
+    return sheet.is_resumable

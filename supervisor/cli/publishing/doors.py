@@ -1,0 +1,104 @@
+"""Where a conversation's log goes: with its message, into its event's row, or into S3.
+
+A door carries the log to its place before the message is published, so that a consumer finds it there. A run that is
+killed between the two leaves a log that the next run writes again, under the same name.
+"""
+
+import gzip
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from consumer.errors import MalformedMessage
+from consumer.message import Message
+from repository import logs
+from repository.connection import Database
+from repository.errors import BadData
+from supervisor.cli.publishing.letters import Letter, without_log
+
+KEY_BYTES_MAX = 1024
+"""Of S3: what is longer is refused by every server."""
+
+LEVEL = 6
+
+IDLE_S = 20.0
+"""A connection that was silent for so long may have been taken away, by a pooler or a firewall: another costs 3 ms."""
+
+
+class Door(Protocol):
+    """Carries logs."""
+
+    def carry(self, letter: Letter) -> bytes:
+        """Bring the log where it belongs and give the body to publish.
+
+        Raises MalformedMessage for a line whose log cannot go there; whatever else it raises stops the run.
+        """
+        ...
+
+
+class MessageDoor:
+    """The log stays in the message."""
+
+    def carry(self, letter: Letter) -> bytes:
+        return letter.body
+
+
+@dataclass(frozen=True, slots=True)
+class RowDoor:
+    """The log goes into the event's row."""
+
+    database: Database
+
+    def carry(self, letter: Letter) -> bytes:
+        """Raises MalformedMessage, or what the repository raises."""
+        if not letter.has_log_of_its_own:
+            return letter.body
+        if self.database.idle_s() > IDLE_S:
+            self.database.close()
+        problem = ""
+        try:
+            stored = logs.store(self.database, _heading(letter.message), bytes(letter.message.log or b""))
+        except BadData as bad:
+            problem = f"the log cannot be kept in a row: {bad.reason}"
+        else:
+            if stored is logs.Stored.FOREIGN:
+                problem = "the conversation is known as another user's"
+        if problem:
+            raise MalformedMessage(problem)
+        return without_log(letter)
+
+
+@dataclass(frozen=True, slots=True)
+class S3Door:
+    """The log becomes an object, compressed.
+
+    write: puts an object under its URL. url_of: gives a conversation's.
+    """
+
+    write: Callable[[str, bytes], None]
+    url_of: Callable[[str], str]
+
+    def carry(self, letter: Letter) -> bytes:
+        """Raises MalformedMessage, or what `write` raises."""
+        if not letter.has_log_of_its_own:
+            return letter.body
+        url = self.url_of(letter.message.conversation_id)
+        key = url.removeprefix("s3://").partition("/")[2]
+        if len(key.encode()) > KEY_BYTES_MAX:
+            raise MalformedMessage(f"its key in S3 would be longer than {KEY_BYTES_MAX} bytes")
+        # Without a time: the same log is the same object
+        self.write(url, gzip.compress(memoryview(letter.message.log or b"[]"), LEVEL, mtime=0))
+        return without_log(letter, url)
+
+
+def _heading(message: Message) -> logs.Heading:
+    return logs.Heading(
+        conversation_id=message.conversation_id,
+        user_id=message.user_id,
+        bot_type=message.bot_type,
+        bot_id=message.bot_id,
+        bot_name=message.bot_name,
+        agent_tag=message.agent_tag,
+        start_time=message.start_time,
+        end_time=message.end_time,
+    )

@@ -1,0 +1,112 @@
+"""How far a file has been published, and whether that still holds for the file as it is now. Values only."""
+
+from dataclasses import asdict, dataclass, replace
+from zlib import crc32
+
+import msgspec
+
+from supervisor.cli.publishing.entries import Entry
+
+VERSION = 1
+RECORD_BYTES = 1024
+HEAD_BYTES = 64 * 1024
+"""Of a file's beginning, by which it is known again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells a file from another. mtime: in ns. head_sha256: of the first head_bytes."""
+
+    size: int
+    mtime: int
+    inode: int
+    head_bytes: int
+    head_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The last entry that is dealt with, and what was done so far in all runs over this file.
+
+    start, end: of that entry, in bytes of the inflated file. checksum: of its text. accepted: confirmed by the broker.
+    refused: no message. ended: the file was published to its end, by a command that had more to do.
+    """
+
+    number: int = 0
+    start: int = 0
+    end: int = 0
+    checksum: int = 0
+    accepted: int = 0
+    refused: int = 0
+    ended: bool = False
+
+    def after(self, entry: Entry, *, accepted: bool) -> "Place":
+        return Place(
+            entry.number,
+            entry.start,
+            entry.end,
+            _checksum(entry),
+            self.accepted + accepted,
+            self.refused + (not accepted),
+        )
+
+    def at_end(self) -> "Place":
+        return replace(self, ended=True)
+
+    def holds(self, entry: Entry) -> bool:
+        """Say whether this is the entry that was dealt with last."""
+        return (entry.number, entry.start, _checksum(entry)) == (self.number, self.start, self.checksum)
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The file is not the one that was begun. reason: in a few words."""
+
+    reason: str
+
+
+def judge(place: Place, then: Identity, now: Identity) -> Place | Changed:
+    """Say where to go on. now: with the head of as many bytes as `then`.
+
+    1. The same file, untouched: go on.
+    2. The same file, grown, with the same beginning: go on; what is new comes after what was there.
+    3. Anything else begins anew. An event is scored once, however often it is published; a line left out never is.
+    """
+    if now.inode != then.inode:
+        return Changed("another file has taken its place")
+    if now.size < then.size:
+        return Changed("it has become shorter")
+    if (now.head_bytes, now.head_sha256) != (then.head_bytes, then.head_sha256):
+        return Changed("its beginning has changed")
+    if now.size == then.size and now.mtime != then.mtime:
+        return Changed("it has been written to")
+    return place if now.size == then.size else replace(place, ended=False)
+
+
+def encode(place: Place, identity: Identity) -> bytes:
+    """Write a record: always RECORD_BYTES long, so that one write replaces the one before."""
+    text = msgspec.json.encode({"version": VERSION, "place": asdict(place), "identity": asdict(identity)})
+    return (b"%08x %b" % (crc32(text), text)).ljust(RECORD_BYTES - 1) + b"\n"
+
+
+class _Record(msgspec.Struct):
+    version: int
+    place: Place
+    identity: Identity
+
+
+def decode(record: bytes) -> tuple[Place, Identity] | None:
+    """Read a record; None for what is none, is cut, or is of another version."""
+    checksum, _, text = record[:RECORD_BYTES].strip().partition(b" ")
+    try:
+        if len(record) < RECORD_BYTES or int(checksum, 16) != crc32(text):
+            return None
+        read = msgspec.json.decode(text, type=_Record)
+    except ValueError:
+        return None
+    return (read.place, read.identity) if read.version == VERSION else None
+
+
+def _checksum(entry: Entry) -> int:
+    # Of one over the limit nothing was kept
+    return crc32(entry.body) if entry.body is not None else entry.size

@@ -1,0 +1,111 @@
+"""What a run says while it is at work: refused entries by name, and a bar on a terminal."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Self
+
+import click
+
+from supervisor.cli.publishing.entries import Entry, spans
+from supervisor.cli.publishing.files import Sheet
+from supervisor.cli.visit import PROGRAM, json_line
+
+REFUSED_SHOWN = 20
+_CLEAR_LINE = "\r\x1b[K"
+_STEPS = 1000
+
+
+@dataclass(slots=True)
+class Tally:
+    """Entries of this run. unnamed: numbers of those that were refused after the first REFUSED_SHOWN, by file.
+
+    before_accepted, before_refused: those of interrupted runs over the same files. broken: files that were not read to
+    their end.
+    """
+
+    accepted: int = 0
+    refused: int = 0
+    before_accepted: int = 0
+    before_refused: int = 0
+    broken: int = 0
+    unnamed: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+
+
+class Screen:
+    """Standard error, or for refused entries with --json standard output, an object a line."""
+
+    def __init__(self, found: Sequence[Sheet], tally: Tally, *, as_json: bool) -> None:
+        self._tally = tally
+        self._as_json = as_json
+        self._bar: Any = None
+        if sys.stderr.isatty():
+            sizes = [sheet.size for sheet in found]
+            known = [size for size in sizes if size is not None]
+            length = sum(known) if len(known) == len(sizes) else None
+            self._bar = click.progressbar(
+                # Of a pipe nobody knows the length; without one click wants something to go through
+                count() if length is None else None,
+                length=length,
+                label="publishing",
+                item_show_func=lambda _: f"accepted {tally.accepted}, refused {tally.refused}",
+                update_min_steps=max(1, (length or 0) // _STEPS),
+                file=sys.stderr,
+            )
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._bar.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.__exit__(None, None, None)
+
+    def advance(self, size: int) -> None:
+        """Show that so many bytes more are done."""
+        if self._bar:
+            self._bar.update(size)
+
+    def skip(self, size: int) -> None:
+        """Leave so many bytes out of the account: they were done before, and say nothing of the time that is left."""
+        if self._bar and self._bar.length is not None:
+            self._bar.length -= size
+
+    def say(self, text: str) -> None:
+        """Say something about the run."""
+        self._echo(f"{PROGRAM}: {text}")
+
+    def refused(self, sheet: Sheet, entry: Entry, reason: str) -> None:
+        """Name an entry that is no message, at once: whoever is killed later has said it."""
+        self._tally.refused += 1
+        if self._as_json:
+            json_line({"file": sheet.name, sheet.unit: entry.number, "reason": reason})
+        elif self._tally.refused <= REFUSED_SHOWN:
+            self._echo(f"{sheet.name}: {sheet.unit} {entry.number} is no message: {reason}")
+        else:
+            self._tally.unnamed.setdefault((sheet.name, sheet.unit), []).append(entry.number)
+
+    def total(self) -> None:
+        """Say how many of each, and which were not named yet."""
+        tally = self._tally
+        before = {"accepted": tally.before_accepted, "refused": tally.before_refused}
+        if self._as_json:
+            json_line(
+                {"accepted": tally.accepted, "refused": tally.refused}
+                | ({"before": before} if any(before.values()) else {})
+            )
+            return
+        for (name, unit), numbers in tally.unnamed.items():
+            self._echo(f"{name}: nor are {unit}s {spans(numbers)}")
+        told = f"accepted {tally.accepted}, refused {tally.refused}"
+        if any(before.values()):
+            told += f"; before the interruption accepted {before['accepted']}, refused {before['refused']}"
+        click.echo(told)
+
+    def _echo(self, text: str) -> None:
+        # The bar draws itself again below it, with the next entry
+        if self._bar:
+            click.echo(_CLEAR_LINE, nl=False, err=True)
+        click.echo(text, err=True)
