@@ -10,7 +10,7 @@ This is the only module that imports it, and only a supervisor with the LLM swit
 import logging
 import ssl
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
@@ -67,15 +67,13 @@ class BoundedTransport(httpx.BaseTransport):
             port=request.url.port,
             target=request.url.raw_path,
         )
-        body = _once(request.stream)
         with ExitStack() as stack:
-            stack.callback(body.close)  # httpcore's exceptions and frames may form a cycle that holds it
             response = stack.enter_context(
                 exchange(
                     request.method.encode("ascii"),
                     url,
                     request.headers.raw,
-                    body,
+                    iter(request.stream),
                     ssl_context=self._ssl_context,
                     deadline=Deadline.after(self._timeout_s, self._pump),
                 )
@@ -101,11 +99,6 @@ class _Body(httpx.SyncByteStream):
 
     def close(self) -> None:
         self._opened.close()
-
-
-def _once(stream: Iterable[bytes]) -> Generator[bytes, None, None]:
-    """Hand on a body, and let go of it when closed."""
-    yield from stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,22 +157,42 @@ class Analyst:
 
     def analyse(self, told: Excerpt) -> Analysis:
         """Have judged what is shown of a conversation. What `pump` raises comes through; nothing else is raised."""
+        body = _Once(request(self._model, told))
         try:
-            reply = self._exchange(request(self._model, told))
+            reply = self._exchange(body)
         except httpcore.TimeoutException:
             return Analysis(Result.TIMEOUT, reason="over the total time of a call")
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
             return Analysis(Result.ERROR, reason=f"no answer: {unanswered(error)}")
+        finally:
+            body.drop()  # httpx's request and response hold each other, and it, until a collection
         if reply.status != httpx.codes.OK:
             return Analysis(Result.ERROR, reason=f"status {reply.status}")
         if reply.flaw:
             return Analysis(Result.BAD_ANSWER, reason=f"the answer is {reply.flaw}")
         return judge(reply.body, told.child_messages)
 
-    def _exchange(self, body: bytes) -> _Reply:
-        asked = httpx.Request("POST", self._url, headers=self._headers, content=body)
+    def _exchange(self, body: "_Once") -> _Reply:
+        headers = self._headers | {"Content-Length": str(body.length)}
+        asked = httpx.Request("POST", self._url, headers=headers, content=body)
         with closing(self._client.send(asked, stream=True)) as response:
             return _read(response)
+
+
+class _Once:
+    """A request body that is given out once. length: in bytes."""
+
+    def __init__(self, body: bytes) -> None:
+        self.length = len(body)
+        self._left = [body]
+
+    def __iter__(self) -> Iterator[bytes]:
+        while self._left:
+            yield self._left.pop()
+
+    def drop(self) -> None:
+        """Let go of it, if it was not given out."""
+        self._left.clear()
 
 
 def _read(response: httpx.Response) -> _Reply:

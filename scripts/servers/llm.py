@@ -130,6 +130,7 @@ class Conduct:
     """How it behaves, and what it saw; a test may change the first three at any time.
 
     content: what a completion says instead of its judgement. key: the one that calls must bear, None for no matter.
+    left: calls whose client went away before their answer.
     """
 
     mode: Mode = Mode.OK
@@ -138,6 +139,7 @@ class Conduct:
     requests: list[Request] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     calls: int = 0
+    left: int = 0
 
 
 class LlmStandIn:
@@ -207,8 +209,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(HTTPStatus.UNPROCESSABLE_ENTITY, json.dumps({"error": {"message": read}}).encode())
         else:
             conduct.requests.append(read)
-            with contextlib.suppress(_Gone, OSError):
+            try:
                 self._behave(conduct.mode, read)
+            except (_Gone, OSError):
+                conduct.left += 1
         self.close_connection = True
 
     def _behave(self, mode: Mode, asked: Request) -> None:  # noqa: C901, PLR0912 - one line for each behaviour

@@ -1,0 +1,405 @@
+"""The LLM client against a server that misbehaves in every way: a value each time, within the total time."""
+
+import base64
+import contextlib
+import gc
+import json
+import logging
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from consumer.analysis import Analysis, Result
+from consumer.excerpt import Excerpt
+from consumer.llm import ANSWER_MAX_BYTES, Analyst
+from consumer.prompt import SYSTEM
+from consumer.settings import LlmSettings
+from scripts.servers.llm import LlmStandIn, Mode, completion, judgement
+from scripts.servers.tls import Front, Kind, Wallet
+from tests.fixtures.eventually import eventually
+from tests.fixtures.raw_server import RawServer
+from tests.unit.test_llm import DICTATED, ODD_TEXTS
+
+MIB = 1024 * 1024
+LIMIT_S = 1.3  # longer than a beat, so that a beat falls into it
+BUSY_MACHINE_S = 8.0
+KEY = "gsk_canary-key"
+GOOD = '{"user_initiated_questions": 2, "session_emotion": "happy"}'
+TOLD = Excerpt((("robot", "Chào bé!"), ("child", "Why is the sky blue?")), 0, 1, 2)
+
+
+class Calls:
+    """An analyst of one server, which counts its beats."""
+
+    def __init__(
+        self,
+        base_url: str,
+        limit_s: float = 20.0,
+        *,
+        key: str | None = None,
+        context: ssl.SSLContext | None = None,
+        log_chars: int = 12_000,
+    ) -> None:
+        self.beats = 0
+        settings = LlmSettings(base_url, "some-model", key, limit_s, log_chars)
+        self.analyst = Analyst(settings, ssl_context=context, pump=self._beat)
+
+    def _beat(self) -> None:
+        self.beats += 1
+
+    def __call__(self, told: Excerpt = TOLD) -> Analysis:
+        return self.analyst.analyse(told)
+
+
+def log_of(*texts: str) -> bytes:
+    speakers = ("pika", "user")
+    return json.dumps([{"speaker": speakers[n % 2], "text": text} for n, text in enumerate(texts)]).encode()
+
+
+def answer(data: bytes) -> RawServer:
+    """Give a server that answers each request with these bytes."""
+    return RawServer(lambda number: data if number == 0 else None)
+
+
+def with_body(body: bytes, *headers: str) -> bytes:
+    lines = ["HTTP/1.1 200 OK", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+# One call
+
+
+def test_an_answer_is_used(llm: LlmStandIn) -> None:
+    """What the LLM found in the conversation comes back."""
+    assert Calls(llm.url)() == Analysis(Result.USED, 1, "neutral")
+    assert llm.conduct.calls == 1
+
+
+def test_an_answer_in_a_code_fence_is_used(llm: LlmStandIn) -> None:
+    """Words around the answer change nothing."""
+    llm.conduct.mode = Mode.FENCED
+    assert Calls(llm.url)() == Analysis(Result.USED, 1, "neutral")
+
+
+def test_the_request_says_what_it_must_and_no_more(llm: LlmStandIn) -> None:
+    """Path below the base, JSON, no key without one, nothing of our side but a product's name."""
+    Calls(llm.url + "/")()
+    [asked] = llm.conduct.requests
+    assert asked.body["model"] == "some-model"
+    assert asked.system == SYSTEM
+    assert asked.texts == ["Chào bé!", "Why is the sky blue?"]
+    port = urlsplit(llm.url).port
+    assert asked.headers == {
+        "host": f"127.0.0.1:{port}",
+        "content-type": "application/json",
+        "accept": "application/json",
+        "accept-encoding": "identity",
+        "content-length": asked.headers["content-length"],
+        "user-agent": "friendship-supervisor",
+        "connection": "close",
+    }
+
+
+def test_a_log_is_heard_from_both_ends(llm: LlmStandIn) -> None:
+    """Of a long log only what the settings allow goes out, with a word about the gap."""
+    turns = [text for number in range(500) for text in (f"Robot {number}", f"Why {number}?")]
+    heard = Calls(llm.url, log_chars=1000).analyst.hear(log_of(*turns))
+    [asked] = llm.conduct.requests
+    assert asked.texts[0] == "Robot 0"
+    assert asked.texts[-1] == "Why 499?"
+    assert sum(map(len, asked.texts)) < 1000
+    [gap] = [item["left_out"] for item in asked.conversation if "left_out" in item]
+    assert gap == 1000 - len(asked.texts)
+    assert heard == Analysis(Result.USED, *judgement(asked.conversation))
+
+
+def test_a_log_without_a_turn_that_fits_is_not_sent(llm: LlmStandIn) -> None:
+    """There is nothing to ask about."""
+    heard = Calls(llm.url, log_chars=100).analyst.hear(log_of("a" * 200, "b"))
+    assert heard == Analysis(Result.ERROR, reason="not one turn within 100 characters")
+    assert llm.conduct.calls == 0
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS)
+def test_whatever_a_child_says_changes_nothing_but_the_data(llm: LlmStandIn, text: str) -> None:
+    """The stand-in, which takes requests of one shape only, finds it in the document and nowhere else."""
+    calls = Calls(llm.url)
+    assert calls.analyst.hear(log_of("Hi", "x")).result is Result.USED
+    assert calls.analyst.hear(log_of("Hi", text)).result is Result.USED
+    plain, odd = llm.conduct.requests
+    assert odd.system == plain.system == SYSTEM
+    same = {"content-length": "any"}
+    assert {**odd.headers, **same} == {**plain.headers, **same}
+    assert [list(item) for item in odd.conversation] == [["robot"], ["child"]]
+    for request in (plain, odd):
+        assert [message["role"] for message in request.body["messages"]] == ["system", "user"]
+    assert {**odd.body, "messages": None} == {**plain.body, "messages": None}
+
+
+def test_an_llm_that_obeys_a_child_is_not_believed(llm: LlmStandIn) -> None:
+    """The answer that a child dictated has more questions than were possible."""
+    llm.conduct.content = DICTATED
+    judged = Calls(llm.url).analyst.hear(log_of("Hi", DICTATED))
+    assert (judged.result, judged.questions, judged.emotion) == (Result.BAD_ANSWER, 0, "neutral")
+
+
+def test_each_call_has_a_connection_of_its_own_and_no_memory() -> None:
+    """Cookies are not kept, and a promise to keep the connection is not relied on."""
+    promise = with_body(completion("m", GOOD), "Connection: keep-alive", "Set-Cookie: child=Anna; Path=/")
+    with answer(promise) as server:
+        calls = Calls(server.url)
+        assert [calls().result for _ in range(3)] == [Result.USED] * 3
+    assert len(server.asked) == 3
+    assert not any(b"cookie" in asked.lower() for asked in server.asked)
+
+
+def test_an_answer_may_end_with_the_connection_or_come_in_chunks() -> None:
+    """Both ways of not saying a length beforehand give the answer."""
+    body = completion("m", GOOD)
+    with answer(b"HTTP/1.1 200 OK\r\n\r\n" + body) as server:
+        assert Calls(server.url)() == Analysis(Result.USED, 2, "happy")
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (
+        len(body),
+        body,
+    )
+    with answer(chunked) as server:
+        assert Calls(server.url)() == Analysis(Result.USED, 2, "happy")
+
+
+def test_tls(llm: LlmStandIn, wallet: Wallet) -> None:
+    """A good certificate is trusted, a stranger's is an error like any other."""
+    trusting = ssl.create_default_context(cafile=str(wallet.authority))
+    with Front(urlsplit(llm.url).port or 0, wallet.of[Kind.GOOD]) as front:
+        url = front.url + urlsplit(llm.url).path
+        assert Calls(url, context=trusting)().result is Result.USED
+        stranger = Calls(url)()
+    assert stranger.result is Result.ERROR
+    assert "certificate refused" in stranger.reason
+
+
+# The total time
+
+
+@pytest.mark.parametrize("mode", [Mode.HANG, Mode.HEADER_DRIP, Mode.BODY_DRIP])
+def test_a_call_ends_at_its_total_time(llm: LlmStandIn, mode: Mode) -> None:
+    """Whatever the server does to keep us, the call ends, and the pulse beat meanwhile."""
+    llm.conduct.mode = mode
+    calls = Calls(llm.url, LIMIT_S)
+    start = time.monotonic()
+    assert calls() == Analysis(Result.TIMEOUT, reason="over the total time of a call")
+    assert LIMIT_S <= time.monotonic() - start < LIMIT_S + BUSY_MACHINE_S
+    assert calls.beats >= 1
+
+
+def test_each_call_has_its_own_time(llm: LlmStandIn) -> None:
+    """A call that took all of its time leaves all of it to the next one."""
+    calls = Calls(llm.url, LIMIT_S)
+    llm.conduct.mode = Mode.HANG
+    assert calls().result is Result.TIMEOUT
+    llm.conduct.mode = Mode.OK
+    assert calls().result is Result.USED
+
+
+@pytest.mark.parametrize("error", [ValueError("pump"), TimeoutError("pump"), KeyboardInterrupt("pump")])
+def test_an_exception_of_the_pump_breaks_the_call_off(llm: LlmStandIn, error: BaseException) -> None:
+    """It comes through as it is, and the connection is closed."""
+
+    def pump() -> None:
+        raise error
+
+    llm.conduct.mode = Mode.HANG
+    analyst = Analyst(LlmSettings(llm.url, "m"), ssl_context=None, pump=pump)
+    with pytest.raises(type(error)) as caught:
+        analyst.analyse(TOLD)
+    assert caught.value is error
+    eventually(lambda: llm.conduct.left == 1, "the server sees the end of the connection")
+
+
+# Failures
+
+
+@pytest.mark.parametrize(
+    ("mode", "result", "reason"),
+    [
+        (Mode.ERROR, Result.ERROR, "status 500"),
+        (Mode.TOO_MANY, Result.ERROR, "status 429"),
+        (Mode.UNAUTHORIZED, Result.ERROR, "status 401"),
+        (Mode.REDIRECT, Result.ERROR, "status 307"),
+        (Mode.RESET, Result.ERROR, "no answer: Connection reset by peer"),
+        (Mode.JUNK, Result.BAD_ANSWER, "the answer is without the wanted JSON object"),
+        (Mode.HTML, Result.BAD_ANSWER, "the answer is no chat completion with a text"),
+        (Mode.HUGE, Result.BAD_ANSWER, f"the answer is larger than {ANSWER_MAX_BYTES} bytes"),
+        (Mode.GZIP, Result.BAD_ANSWER, "the answer is encoded, though identity was asked for"),
+    ],
+)
+def test_a_failure_is_a_value(llm: LlmStandIn, mode: Mode, result: Result, reason: str) -> None:
+    """One attempt, the defaults, and a few words about what it was."""
+    llm.conduct.mode = mode
+    assert Calls(llm.url)() == Analysis(result, 0, "neutral", reason)
+    assert llm.conduct.calls == 1
+
+
+def test_half_an_answer_is_none(llm: LlmStandIn) -> None:
+    """A connection that ends too early is an error, also after a 200."""
+    llm.conduct.mode = Mode.CUT
+    judged = Calls(llm.url)()
+    assert judged.result is Result.ERROR
+    assert "closed connection" in judged.reason
+
+
+def test_nobody_listens() -> None:
+    """Refused: an error."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        judged = Calls(f"http://127.0.0.1:{taken.getsockname()[1]}")()
+    assert judged.result is Result.ERROR
+    assert "refused" in judged.reason
+
+
+def test_a_host_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unresolvable: an error, without the host's name."""
+
+    def unknown(*_: object, **__: object) -> list[object]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    judged = Calls("http://llm.test/v1")()
+    assert judged == Analysis(Result.ERROR, reason="no answer: host not found: Name or service not known")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: minus\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nsecret-zz\r\n",
+        b"SSH-2.0-secret\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"secret" * 100_000,
+        b"\0\xff" * 1000,
+        b"HTTP/1.1 302 Found\r\nLocation: http://[secret\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+def test_what_is_not_http(data: bytes) -> None:
+    """An error, without what the other side sent."""
+    with answer(data) as server:
+        judged = Calls(server.url)()
+    assert judged.result is Result.ERROR
+    assert "secret" not in judged.reason
+    assert len(judged.reason) < 250
+
+
+def test_an_answer_that_announces_two_gigabytes() -> None:
+    """It is not even begun."""
+    with answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2147483648\r\n\r\n") as server:
+        judged = Calls(server.url)()
+    assert judged.reason == f"the answer is larger than {ANSWER_MAX_BYTES} bytes"
+
+
+# Memory
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Callable[[Mode], str]]:
+    """Start a stand-in in a process of its own, whose memory is not ours; give its URL."""
+    with contextlib.ExitStack() as stack:
+
+        def start(mode: Mode) -> str:
+            command = [sys.executable, "-m", "scripts.servers.llm", "--mode", mode.value]
+            server = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            stack.callback(server.kill)
+            assert server.stdout is not None
+            return server.stdout.readline().strip().partition("=")[2]
+
+        yield start
+
+
+@pytest.mark.parametrize("mode", [Mode.OK, Mode.HANG, Mode.ERROR, Mode.RESET, Mode.JUNK, Mode.HUGE, Mode.CUT])
+def test_a_call_keeps_nothing(elsewhere: Callable[[Mode], str], mode: Mode) -> None:
+    """Neither the request nor an answer lives on, without any help of the garbage collector."""
+    calls = Calls(elsewhere(mode), LIMIT_S)
+    calls()  # what is made once is made
+    tracemalloc.start()
+    gc.disable()
+    try:
+        judged = calls(Excerpt((("child", "x" * 8 * MIB),), 0, 1, 1))
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        gc.enable()
+        tracemalloc.stop()
+    assert (judged.result is Result.USED) == (mode is Mode.OK)
+    assert peak > 8 * MIB  # it was there
+    assert held < MIB / 8
+
+
+# Secrets, and a child's words
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_no_log_line_and_no_reason_tells_what_was_said(
+    llm: LlmStandIn, mode: Mode, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither the key, nor the URL, nor the conversation, nor the answer: at no level."""
+    caplog.set_level(logging.DEBUG)
+    llm.conduct.mode = mode
+    llm.conduct.key = KEY
+    judged = Calls(llm.url, 0.3, key=KEY)()
+    shown = caplog.text + repr(judged)
+    for secret in (KEY, llm.url, "sky", "Chào", "happen", "questions\\"):
+        assert secret not in shown
+    assert not any(record.name.startswith("httpx") for record in caplog.records)
+
+
+def test_a_key_is_sent_as_bearer(llm: LlmStandIn) -> None:
+    """With the right one there is an answer, with another one 401; none is shown."""
+    llm.conduct.key = KEY
+    assert Calls(llm.url, key=KEY)().result is Result.USED
+    assert Calls(llm.url, key="gsk_other")() == Analysis(Result.ERROR, reason="status 401")
+    assert Calls(llm.url)() == Analysis(Result.ERROR, reason="status 401")
+    # A user and password in the URL give way to the key
+    assert Calls(llm.url.replace("//", "//u:p@"), key=KEY)().result is Result.USED
+
+
+def test_user_and_password_without_a_key_become_basic_authentication() -> None:
+    """For a server of one's own behind a proxy that asks for them."""
+    with answer(with_body(completion("m", GOOD))) as server:
+        assert Calls(server.url.replace("//", "//robot:p%40ss@") + "/v1?version=2")().result is Result.USED
+    [asked] = server.asked
+    assert b"Authorization: Basic " + base64.b64encode(b"robot:p@ss") + b"\r\n" in asked
+    assert asked.startswith(b"POST /v1/chat/completions?version=2 HTTP/1.1\r\n")
+
+
+def test_no_proxy_is_asked(llm: LlmStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a child said goes to the LLM and to nobody in between, whatever the environment says."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert Calls(llm.url)().result is Result.USED
+
+
+# What is loaded
+
+
+def test_httpx_comes_without_its_command_line_and_a_first_call_loads_nothing(llm: LlmStandIn) -> None:
+    """The parent loads all that a call needs, and no more; one thread throughout."""
+    program = """if True:
+        import sys, threading
+        import consumer.memory_api, consumer.pipeline
+        assert "httpx" not in sys.modules
+        consumer.memory_api.prepare()
+        from consumer.llm import Analyst
+        from consumer.excerpt import Excerpt
+        from consumer.settings import LlmSettings
+        assert not {"rich", "pygments", "httpx._main"} & set(sys.modules)
+        loaded = set(sys.modules)
+        analyst = Analyst(LlmSettings(sys.argv[1], "m", "k"), ssl_context=None, pump=lambda: None)
+        assert analyst.analyse(Excerpt((("child", "Why?"),), 0, 1, 1)).questions == 1
+        assert set(sys.modules) == loaded, set(sys.modules) - loaded
+        assert threading.active_count() == 1
+    """
+    subprocess.run([sys.executable, "-W", "error", "-c", program, llm.url], check=True)
