@@ -123,12 +123,12 @@ class Splitter:
     def _item(self, last: bytes, end: int) -> Iterator[Entry]:
         """Give the item that ends with `last`; nothing for blanks."""
         self._hold(last)
-        body = bytes(self._held).strip() if self._held else b""
-        start, size = self._start, self._passed_over or len(body)
-        self._forget(end)
+        body = bytes(self._held).strip()
         if self._number == 0:
             body = body.removeprefix(_BOM)
-        if size and (self._passed_over or body):
+        start, size = self._start, self._passed_over or len(body)
+        self._forget(end)
+        if size:
             self._number += 1
             yield Entry(self._number, start, end, size, body if size <= self._max_bytes else None)
 

@@ -1,0 +1,141 @@
+"""What words mean files, and where the places in them are recorded."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from supervisor.cli.publishing.files import sheets
+from supervisor.cli.publishing.journal import (
+    AlreadyUnderWay,
+    Journal,
+    Target,
+    identify,
+    state_directory,
+)
+from supervisor.cli.publishing.place import Place
+
+TARGET = Target("queue", "host:5672//", "message")
+
+
+def test_a_folder_means_the_files_below_it_in_order(tmp_path: Path) -> None:
+    """Hidden ones and others are left out; a file that is meant twice comes once."""
+    for name in (
+        "b.jsonl",
+        "a/z.JSON",
+        "a/c.jsonl.gz",
+        "notes.txt",
+        ".hidden.json",
+        ".git/x.json",
+        "c.json.gz",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = sheets([str(tmp_path), str(tmp_path / "b.jsonl"), "-", str(tmp_path / "notes.txt"), "-"])
+    assert [(Path(each.path).name, each.unit) for each in found] == [
+        ("b.jsonl", "line"),
+        ("c.json.gz", "item"),
+        ("c.jsonl.gz", "line"),
+        ("z.JSON", "item"),
+        ("-", "line"),
+        ("notes.txt", "line"),
+    ]
+    assert [each.is_resumable for each in found] == [True] * 4 + [False, True]
+
+
+def test_a_word_that_means_no_file_is_a_mistake(tmp_path: Path) -> None:
+    """Before anything is sent."""
+    for word in (tmp_path / "missing.json", tmp_path):
+        with pytest.raises(click.BadParameter):
+            sheets([str(word)])
+
+
+def test_a_name_moves_no_cursor(tmp_path: Path) -> None:
+    """Nor is one that is no UTF-8 a crash."""
+    path = os.fsencode(tmp_path) + b"/a\x1b[2J\xff.jsonl"
+    Path(os.fsdecode(path)).touch()
+    (found,) = sheets([str(tmp_path)])
+    assert found.name.isprintable()
+    with Journal(tmp_path / "j", TARGET).page(os.path.realpath(found.path)) as page:
+        page.begin(identify(found.path), Place())
+
+
+def test_the_state_directory_is_where_the_specification_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative XDG_STATE_HOME is to be ignored."""
+    monkeypatch.setenv("HOME", "/home/lan")
+    default = Path("/home/lan/.local/state/friendship-supervisor/publish")
+    assert state_directory({}) == state_directory({"XDG_STATE_HOME": "x"}) == default
+    assert state_directory({"XDG_STATE_HOME": "/s"}) == Path("/s/friendship-supervisor/publish")
+
+
+def test_a_place_is_found_again_by_file_and_target_alone(tmp_path: Path) -> None:
+    """Another queue, broker or door has places of its own; what is removed is gone."""
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(b"x" * 100_000)
+    journal = Journal(tmp_path / "j", TARGET)
+    with journal.page(str(file)) as page:
+        assert page.is_new
+        page.begin(identify(str(file)), Place())
+        page.note(Place(number=3, accepted=3))
+    with journal.page(str(file)) as page:
+        assert not page.is_new
+        assert page.recorded is not None
+        assert page.recorded[0] == Place(number=3, accepted=3)
+        assert page.recorded[1].head_bytes == 65536
+    for other in (
+        Target("q", "host:5672//", "message"),
+        Target("queue", "h:1//", "message"),
+        Target("queue", "host:5672//", "row"),
+    ):
+        with Journal(tmp_path / "j", other).page(str(file)) as page:
+            assert page.is_new
+    journal.forget(str(file))
+    journal.forget(str(file))
+    with journal.page(str(file)) as page:
+        assert page.is_new
+
+
+def test_pages_are_their_owners_alone(tmp_path: Path) -> None:
+    """They name files, which may name children."""
+    journal = Journal(tmp_path / "j", TARGET)
+    with journal.page("/some/file") as page:
+        page.begin(identify(__file__), Place())
+    (found,) = (tmp_path / "j").iterdir()
+    assert found.stat().st_mode & 0o77 == (tmp_path / "j").stat().st_mode & 0o77 == 0
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from supervisor.cli.publishing.journal import Journal, Target
+with Journal(Path(sys.argv[1]), Target("queue", "host:5672//", "message")).page("/file"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_processes_do_not_publish_one_file_at_a_time(tmp_path: Path) -> None:
+    """Nor does one remove the other's page; it is free again when its holder is gone, however that ends."""
+    journal = Journal(tmp_path, TARGET)
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdin=-1, stdout=-1) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(AlreadyUnderWay):
+            journal.page("/file")
+        with pytest.raises(AlreadyUnderWay):
+            journal.forget("/file")
+        holder.kill()
+    with journal.page("/file") as page:
+        assert page.is_new
+
+
+def test_without_a_home_there_is_no_page(tmp_path: Path) -> None:
+    """An error like any other of a directory that cannot be written."""
+    with pytest.raises(OSError, match="no home"):
+        Journal(None, TARGET).page("/file")
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"exists|Not a directory"):
+        Journal(tmp_path / "file", TARGET).page("/file")
