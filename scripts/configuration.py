@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from supervisor.cli.arithmetic import LIGHTEST_BYTES
+from supervisor.arithmetic import IDLE_RSS_BYTES, LLM_LOAD, S3_LOAD
+from supervisor.cli.arithmetic import IDLE_CHILDREN_AT_LEAST
 from supervisor.cli.options import OPTIONS, Option
 from supervisor.cli.settings import (
     DEADLINE_MARGIN_S,
@@ -32,7 +33,7 @@ TAIL = f"""\
 
 | setting | follows from | and must be |
 |---|---|---|
-| `--rss-hard-mb` | {HARD_FACTOR:g} x `--rss-mb` | at least `--rss-mb`; `--rss-mb` at least {LIGHTEST_BYTES // SCALE} (twice an idle child) |
+| `--rss-hard-mb` | {HARD_FACTOR:g} x `--rss-mb` | at least `--rss-mb`; `--rss-mb` at least {IDLE_CHILDREN_AT_LEAST * IDLE_RSS_BYTES // SCALE} (twice an idle child; S3 adds {S3_LOAD.idle_rss_bytes // SCALE} to that child, the LLM {LLM_LOAD.idle_rss_bytes // SCALE}) |
 | `--max-message-mb` | | twice it and an idle child within `--rss-hard-mb` |
 | `--message-deadline` | the time limits in use (`--memory-api-timeout`; `LOG_FETCH_TIMEOUT_SECONDS` with S3, `LLM_TIMEOUT_SECONDS` with the LLM) + {DEADLINE_MARGIN_S:g} s | at least those limits + {WRITE_BUDGET_S:g} s for writing the outcome |
 | `--lease` | `--message-deadline` + {LEASE_MARGIN_S:g} s | longer than `--message-deadline` |

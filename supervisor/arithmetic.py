@@ -7,11 +7,12 @@ are the parent's too, and the sum is
 
 The successors are idle children: one that waits for its predecessor to go, and one that may boot for the next
 replacement meanwhile. Without them the rest can run, but each replacement leaves a gap: that is the least that must
-fit. Constants are upper bounds (of what is shared: a lower one) of what was measured
-(docs/decisions/0010-memory-arithmetic.md); tests/process/test_cli.py holds them against the real processes.
+fit. What S3 or the LLM load where they are in use is the parent's, and with it mostly shared. Constants are upper
+bounds (of what is shared: a lower one) of what was measured (docs/decisions/0010-memory-arithmetic.md);
+tests/process/test_cli.py holds them against the real processes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from supervisor.limits import MB
 
@@ -49,6 +50,41 @@ RESERVE_BYTES = 64 * MB
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """What an option in use loads before the fork, and works with after it.
+
+    parent_bytes: that the parent gains. shared_bytes: of these, what every child goes on sharing (a lower bound).
+    own_bytes: that an idle child gains besides, after messages; fresh_bytes: when it has had none.
+    """
+
+    parent_bytes: int = 0
+    shared_bytes: int = 0
+    own_bytes: int = 0
+    fresh_bytes: int = 0
+
+    @property
+    def idle_rss_bytes(self) -> int:
+        """What an idle child gains in all."""
+        return self.parent_bytes + self.own_bytes
+
+    def __add__(self, other: "Load") -> "Load":
+        return Load(
+            self.parent_bytes + other.parent_bytes,
+            self.shared_bytes + other.shared_bytes,
+            self.own_bytes + other.own_bytes,
+            self.fresh_bytes + other.fresh_bytes,
+        )
+
+
+NO_LOAD = Load()
+S3_LOAD = Load(parent_bytes=10 * MB, shared_bytes=6 * MB, own_bytes=5 * MB, fresh_bytes=2 * MB)
+"""Measured: 8.2, 6.4, 4.3 and 1.7 MB (docs/decisions/0021-logs-in-s3.md)."""
+
+LLM_LOAD = Load(parent_bytes=3 * MB, shared_bytes=0, own_bytes=3 * MB, fresh_bytes=MB)
+"""Measured: 2.0, 0.6, 2.2 and 0.8 MB (docs/decisions/0022-llm-analysis.md)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Term:
     """One part of the sum."""
 
@@ -62,14 +98,35 @@ class Demand:
 
     children: int
     hard_bytes: int
+    load: Load = NO_LOAD
+
+    @property
+    def shared_bytes(self) -> int:
+        """Return what of a child's pages is the parent's too."""
+        return SHARED_BYTES + self.load.shared_bytes
+
+    @property
+    def least_own_bytes(self) -> int:
+        """Return what an idle child adds, which each does, however small its budget."""
+        return IDLE_CHILD_BYTES + self.load.own_bytes
+
+    @property
+    def each_bytes(self) -> int:
+        """Return what a child adds."""
+        return max(self.hard_bytes - self.shared_bytes, self.least_own_bytes)
+
+    @property
+    def successors_bytes(self) -> int:
+        """Return what the two successors add."""
+        return SUCCESSORS_BYTES + 2 * self.load.fresh_bytes
 
     @property
     def terms(self) -> tuple[Term, ...]:
         """Return the parts of the sum, in the order of the module's docstring."""
         return (
-            Term("parent", PARENT_BYTES),
-            Term("children", self.children * _each_bytes(self.hard_bytes)),
-            Term("successors", SUCCESSORS_BYTES),
+            Term("parent", PARENT_BYTES + self.load.parent_bytes),
+            Term("children", self.children * self.each_bytes),
+            Term("successors", self.successors_bytes),
             Term("status", STATUS_BYTES),
             Term("janitor", JANITOR_BYTES),
             Term("retry pass", RETRY_BYTES),
@@ -84,14 +141,13 @@ class Demand:
     @property
     def least_bytes(self) -> int:
         """Return the sum without successors."""
-        return self.total_bytes - SUCCESSORS_BYTES
+        return self.total_bytes - self.successors_bytes
 
     def spelled(self, *, successor: bool) -> str:
         """Write the sum as it is added, in MB."""
-        hard_bytes = max(
-            self.hard_bytes, SHARED_BYTES + IDLE_CHILD_BYTES
-        )  # no child is lighter than an idle one
-        children = f"{self.children} x ({hard_bytes / MB:g} - {SHARED_BYTES // MB} shared)"
+        # No child is lighter than an idle one
+        hard_bytes = self.shared_bytes + self.each_bytes
+        children = f"{self.children} x ({hard_bytes / MB:g} - {self.shared_bytes // MB} shared)"
         return " + ".join(
             children if term.name == "children" else f"{term.name} {term.size_bytes // MB}"
             for term in self.terms
@@ -136,17 +192,17 @@ class Balance:
         """Return the largest hard budget that fits with so many children; 0: none, or no limit."""
         if self.limit_bytes is None:
             return 0
-        each = (self.limit_bytes - Demand(0, 0).least_bytes) // self.demand.children
-        return each + SHARED_BYTES if each >= IDLE_CHILD_BYTES else 0
+        each = (self.limit_bytes - self._around.least_bytes) // self.demand.children
+        return each + self.demand.shared_bytes if each >= self.demand.least_own_bytes else 0
+
+    @property
+    def _around(self) -> Demand:
+        """The demand without a child."""
+        return replace(self.demand, children=0)
 
     def _most(self, *, successor: bool) -> int:
         if self.limit_bytes is None:
             return 0
-        around = Demand(0, 0)
+        around = self._around
         left = self.limit_bytes - (around.total_bytes if successor else around.least_bytes)
-        return max(0, left // _each_bytes(self.demand.hard_bytes))
-
-
-def _each_bytes(hard_bytes: int) -> int:
-    """Return what a child adds: never less than an idle one does, however small its budget."""
-    return max(hard_bytes - SHARED_BYTES, IDLE_CHILD_BYTES)
+        return max(0, left // self.demand.each_bytes)

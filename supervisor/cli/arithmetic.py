@@ -10,13 +10,13 @@ import psutil
 
 from consumer.settings import MIB
 from supervisor import container
-from supervisor.arithmetic import IDLE_RSS_BYTES, Balance, Demand
+from supervisor.arithmetic import IDLE_RSS_BYTES, LLM_LOAD, NO_LOAD, S3_LOAD, Balance, Demand, Load
 from supervisor.cli.options import BY_NAME
 from supervisor.cli.settings import HARD_FACTOR, Settings
 from supervisor.container import Container
 from supervisor.limits import SupervisorSettings
 
-LIGHTEST_BYTES = 2 * IDLE_RSS_BYTES
+IDLE_CHILDREN_AT_LEAST = 2
 """A budget that an idle child half fills leaves messages too little, and children are replaced all the time."""
 
 PROVEN_ROOM_BYTES = 75 * MIB
@@ -62,6 +62,22 @@ class Outlook:
         )
 
 
+def load(given: Settings) -> Load:
+    """Say what S3 and the LLM add, where they are in use."""
+    s3 = S3_LOAD if given.consumer.s3 is not None else NO_LOAD
+    return s3 + (LLM_LOAD if given.consumer.llm is not None else NO_LOAD)
+
+
+def idle_bytes(given: Settings) -> int:
+    """Say what an idle child weighs, shared pages included."""
+    return IDLE_RSS_BYTES + load(given).idle_rss_bytes
+
+
+def lightest_bytes(given: Settings) -> int:
+    """Say how small a soft budget may be."""
+    return IDLE_CHILDREN_AT_LEAST * idle_bytes(given)
+
+
 def here() -> Machine:
     """Look where this process runs."""
     return Machine(container.find(), psutil.virtual_memory().total)
@@ -70,7 +86,9 @@ def here() -> Machine:
 def examine(given: Settings, machine: Machine) -> Outlook:
     """Do all sums of this configuration on this machine."""
     limits = given.supervisor
-    balance = Balance(Demand(limits.children, limits.rss_hard_bytes), machine.container.limit_bytes)
+    balance = Balance(
+        Demand(limits.children, limits.rss_hard_bytes, load(given)), machine.container.limit_bytes
+    )
     problems = (
         _too_small(given),
         _too_large(given, machine, balance),
@@ -103,12 +121,12 @@ def _told(machine: Machine, balance: Balance) -> str:
 
 def _too_small(given: Settings) -> Remark | None:
     budget = given.supervisor.rss_budget_bytes
-    if budget >= LIGHTEST_BYTES:
+    if budget >= lightest_bytes(given):
         return None
     return Remark(
         f"{_source('rss_mb')}: {budget / MIB:g} MB leave too little for messages: "
-        f"an idle child alone weighs up to {_needed(IDLE_RSS_BYTES)} MB, and a budget must be at least twice that",
-        f"the smallest that works is --rss-mb {_needed(LIGHTEST_BYTES)}",
+        f"an idle child alone weighs up to {_needed(idle_bytes(given))} MB, and a budget must be at least twice that",
+        f"the smallest that works is --rss-mb {_needed(lightest_bytes(given))}",
     )
 
 
@@ -132,7 +150,7 @@ def _lighter(given: Settings, balance: Balance) -> str:
     """Name the largest budget that fits with these children and can be used; empty when there is none."""
     hard = balance.largest_hard_bytes
     budget = hard if given.hard_given else int(hard / HARD_FACTOR)
-    if budget < LIGHTEST_BYTES or hard < _receiving_bytes(given):
+    if budget < lightest_bytes(given) or hard < _receiving_bytes(given):
         return ""
     with_these = f"with {balance.demand.children} children"
     if not given.hard_given:
@@ -146,7 +164,7 @@ def _not_receivable(given: Settings) -> Remark | None:
     hard = given.supervisor.rss_hard_bytes
     if _receiving_bytes(given) <= hard:
         return None
-    largest = _there(max(hard - IDLE_RSS_BYTES, 0) // 2)
+    largest = _there(max(hard - idle_bytes(given), 0) // 2)
     needed = _receiving_bytes(given)
     wanted = (
         f"--rss-hard-mb {_needed(needed)}"
@@ -155,14 +173,14 @@ def _not_receivable(given: Settings) -> Remark | None:
     )
     return Remark(
         f"{_source('max_message_mb')}: {given.consumer.max_message_bytes / MIB:g} MB do not fit: "
-        f"twice that and an idle child ({_needed(IDLE_RSS_BYTES)} MB) are over the hard budget of {hard / MIB:g} MB",
+        f"twice that and an idle child ({_needed(idle_bytes(given))} MB) are over the hard budget of {hard / MIB:g} MB",
         (f"the largest that fits is --max-message-mb {largest}; else " if largest else "") + f"give {wanted}",
     )
 
 
 def _receiving_bytes(given: Settings) -> int:
     """Return what a child weighs at the peak of the largest message: the body, and as much again made of it."""
-    return 2 * given.consumer.max_message_bytes + IDLE_RSS_BYTES
+    return 2 * given.consumer.max_message_bytes + idle_bytes(given)
 
 
 def _without_successor(balance: Balance) -> Remark | None:

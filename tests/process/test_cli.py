@@ -1,5 +1,6 @@
 """The commands as a person or a cron job runs them."""
 
+import gzip
 import os
 import signal
 import subprocess
@@ -14,10 +15,12 @@ import psutil
 import pytest
 
 from scripts.conversations import make
+from scripts.servers.llm import LlmStandIn
 from supervisor import arithmetic
 from tests.fixtures.cgroup import MemoryGroup
 from tests.fixtures.commands import Command
 from tests.fixtures.desk import Desk
+from tests.fixtures.s3 import S3Server
 from tests.fixtures.worker import Worker
 
 Start = Callable[..., Worker]
@@ -230,9 +233,14 @@ def test_a_budget_that_an_idle_child_half_fills_is_refused_unless_overcommitted(
     assert "warn memory" in overcommitted.stdout
 
 
-def test_what_the_arithmetic_assumes_holds_for_the_real_processes(start_worker: Start, desk: Desk) -> None:
-    """The parent, an idle child, the status process, and what these do not share, before and after messages of 3 MB."""
-    worker = start_worker("--listen", "127.0.0.1:0")
+@pytest.mark.parametrize("loaded", [False, True], ids=["plain", "with S3 and the LLM"])
+def test_what_the_arithmetic_assumes_holds_for_the_real_processes(
+    start_worker: Start, desk: Desk, s3: S3Server, llm: LlmStandIn, *, loaded: bool
+) -> None:
+    """The parent, an idle child, the status process, and what these do not share, before and after logs of 3 MB."""
+    model = {"LLM_ANALYSIS_ENABLED": "true", "GROQ_BASE_URL": llm.url, "GROQ_API_KEY": "key"}
+    load = arithmetic.S3_LOAD + arithmetic.LLM_LOAD if loaded else arithmetic.NO_LOAD
+    worker = start_worker("--listen", "127.0.0.1:0", **(s3.environment() | model if loaded else {}))
     worker.wait_for("child_ready", times=2)
     status = worker.wait_for("status_listening")
 
@@ -240,19 +248,27 @@ def test_what_the_arithmetic_assumes_holds_for_the_real_processes(start_worker: 
         return bool(psutil.Process(pid).memory_info().rss <= most_bytes)
 
     def weigh() -> None:
-        assert light(worker.pid, arithmetic.PARENT_BYTES)
+        assert light(worker.pid, arithmetic.PARENT_BYTES + load.parent_bytes)
         for path in ("/", "/status", "/metrics"):
             httpx.get(f"http://{status['address']}{path}", trust_env=False).raise_for_status()
         assert psutil.Process(status["pid"]).memory_full_info().uss <= arithmetic.STATUS_BYTES
         for pid in set(worker.children()) - {status["pid"]}:
-            idle = partial(light, pid, arithmetic.IDLE_RSS_BYTES)
+            idle = partial(light, pid, arithmetic.IDLE_RSS_BYTES + load.idle_rss_bytes)
             worker.wait_until(idle, "a child is idle and light")
             used = psutil.Process(pid).memory_full_info()
-            assert used.uss <= arithmetic.IDLE_CHILD_BYTES
-            assert used.rss - used.uss >= arithmetic.SHARED_BYTES
+            assert used.uss <= arithmetic.IDLE_CHILD_BYTES + load.own_bytes
+            assert used.rss - used.uss >= arithmetic.SHARED_BYTES + load.shared_bytes
 
     weigh()
-    desk.publish_many(20, size_bytes=3_000_000)
+    for number in range(20):
+        conversation = make(f"c-{number}", "user-1", size_bytes=3_000_000)
+        if loaded:
+            log = conversation.body[conversation.body.index(b"[") : -1]
+            url = s3.put(f"{number}.json.gz", gzip.compress(log, 1))
+            ids = {"conversation_id": f"c-{number}", "user_id": "user-1", "conversation_log_url": url}
+            desk.publish_raw(orjson.dumps(ids))
+        else:
+            desk.publish([conversation])
     worker.wait_until(lambda: desk.statuses()["PROCESSED"] == 20, "all are processed")
     weigh()
     assert worker.stop() == 0

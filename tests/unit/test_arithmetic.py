@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.arithmetic import SUCCESSORS_BYTES, Balance, Demand
+from supervisor.arithmetic import IDLE_CHILD_BYTES, LLM_LOAD, S3_LOAD, SUCCESSORS_BYTES, Balance, Demand
 from supervisor.cli.arithmetic import Machine, Outlook, Remark, examine
 from supervisor.cli.settings import read
 from supervisor.container import Container, Group
@@ -174,3 +174,13 @@ def test_under_overcommit_no_child_may_be_added_and_none_need_leave() -> None:
     found = outlook(under(500), children="20")
     limits = found.bounded(read({"children": "20"}, {}).supervisor)
     assert (limits.children_max, limits.room_for_successor) == (20, False)
+
+
+def test_s3_and_the_llm_still_fit_where_eight_children_did() -> None:
+    """What they load is loaded once and shared: the sum of many children does not grow by it, that of one does."""
+    plain, both = Demand(8, 375 * MB), Demand(8, 375 * MB, S3_LOAD + LLM_LOAD)
+    assert Balance(both, 3000 * MB).room_for_successor
+    assert both.total_bytes <= plain.total_bytes
+    assert Demand(1, 375 * MB, S3_LOAD).total_bytes > Demand(1, 375 * MB).total_bytes
+    assert both.least_own_bytes > IDLE_CHILD_BYTES
+    assert "parent 65" in both.spelled(successor=True)
