@@ -32,7 +32,7 @@ from supervisor.cli.visit import as_json, json_line
 def check(
     context: click.Context, only_database: bool, with_invariants: bool, with_memory_api: bool, as_json: bool
 ) -> None:
-    """Check configuration, memory, machine, broker, database and Memory API: one line each, with the remedy.
+    """Check configuration, memory, machine, servers: one line each, with the remedy.
 
     The exit status is 0 when nothing FAILs. Nothing is changed, but what --memory-api has the Memory API write.
     """
@@ -44,6 +44,7 @@ def check(
         () if only_database else _all_but_database(given),
         _database(given, only_database, with_invariants),
         () if only_database else _memory_api(given),
+        () if only_database else _optional(given),
         _contract(given) if with_memory_api else (),
     )
     for finding in subjects:
@@ -83,6 +84,23 @@ def _memory_api(given: Examined) -> Iterator[Finding]:
         yield api.look(given.settings.consumer.memory_api.url)
     else:
         yield _skipped(api.SUBJECT)
+
+
+def _optional(given: Examined) -> Iterator[Finding]:
+    """Look at what is in use only where it is asked for."""
+    consumer = given.settings.consumer
+    if consumer.s3 is not None:
+        from supervisor.cli.checks import archive  # noqa: PLC0415 (its client is an extra)
+
+        yield from archive.look(consumer.s3)
+    if consumer.llm is not None:
+        from supervisor.cli.checks import model  # noqa: PLC0415 (its client is loaded where it is in use)
+
+        yield (
+            model.look(consumer.llm)
+            if given.usable("groq_base_url", "groq_api_key")
+            else _skipped(model.SUBJECT)
+        )
 
 
 def _contract(given: Examined) -> Iterator[Finding]:

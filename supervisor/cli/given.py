@@ -51,7 +51,7 @@ def start_logs(logs: LogSettings, stream: TextIO) -> None:
     """Log to a stream. A command with words of its own on standard output logs to standard error."""
     configure(logs.format or ("text" if stream.isatty() else "json"), logs.level, stream)
     # What they have to say reaches the log through our own events, without their URLs and tracebacks
-    for library in ("pika", "httpcore"):
+    for library in ("pika", "httpcore", "httpx"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
 
 

@@ -42,7 +42,7 @@ def _rate(_context: click.Context, _parameter: click.Parameter, value: float | N
 
 def _prefix(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
     prefix = value.strip("/")
-    if any(part in {"", ".", ".."} for part in prefix.split("/")) or not prefix.isprintable():
+    if any(part in {"", ".", ".."} for part in prefix.split("/") if prefix) or not prefix.isprintable():
         raise click.BadParameter("must be names with / between them, none of them empty, . or ..")
     return prefix
 
@@ -66,7 +66,7 @@ def _prefix(_context: click.Context, _parameter: click.Parameter, value: str) ->
     default="conversations",
     show_default=True,
     callback=_prefix,
-    help="For --log-to s3: what the keys begin with.",
+    help="For --log-to s3: what the keys begin with; empty: nothing.",
 )
 @click.option("--from-start", is_flag=True, help="Begin anew where an earlier run was interrupted.")
 @click.option(

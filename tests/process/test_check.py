@@ -8,10 +8,12 @@ import pika
 import psycopg
 import pytest
 
+from scripts.servers.llm import LlmStandIn
 from scripts.servers.memory_api import MemoryApiStandIn
 from scripts.servers.rabbitmq import RabbitMQ
 from tests.fixtures.commands import Command
 from tests.fixtures.desk import Desk
+from tests.fixtures.s3 import S3Server
 
 PREFIX = "friendship-supervisor-check-"
 
@@ -216,3 +218,26 @@ def test_what_cannot_be_asked_is_told_beside_the_rest(command: Command, desk: De
     assert failed == ["configuration", "configuration", "memory", "broker", "database"]
     assert of(said, "API")[0]["verdict"] == "warn"
     assert "hunter2" not in said.out
+
+
+def test_s3_and_the_llm_are_looked_at_where_they_are_in_use(
+    command: Command, s3: S3Server, llm: LlmStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bucket that would give logs, one that is not there, one of nobody's server; no conversation is shown."""
+    model = {"LLM_ANALYSIS_ENABLED": "on", "GROQ_BASE_URL": llm.url, "GROQ_API_KEY": "key"}
+    for name, value in (s3.environment("logs", "absent") | model).items():
+        monkeypatch.setenv(name, value)
+    said = command("check", "--json")
+    assert said.err == ""
+    assert [(each["verdict"], each["bucket"]) for each in of(said, "S3")] == [
+        ("warn", "absent"),
+        ("ok", "logs"),
+    ]
+    assert "NoSuchBucket" in of(said, "S3")[0]["seen"]
+    assert [each["verdict"] for each in of(said, "LLM")] == ["ok"]
+    assert llm.conduct.calls == 0
+    monkeypatch.setenv("S3_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.delenv("LLM_ANALYSIS_ENABLED")
+    away = command("check", "--json")
+    assert [each["verdict"] for each in of(away, "S3")] == ["warn", "warn"]
+    assert of(away, "LLM") == []

@@ -17,7 +17,17 @@ from consumer.settings import MIB
 from consumer.topology import Broker, Locked, Queue, Refusals, Refused, Value, known, lesson
 from repository.activity import Activity, Transaction, Waiting
 from repository.server import OPERATOR, TABLES, WORKER, Clock, Rights, Seats, Server, Strangers
-from supervisor.cli.checks import api, broker, configuration, contract, database, host, sessions
+from supervisor.cli.checks import (
+    api,
+    archive,
+    broker,
+    configuration,
+    contract,
+    database,
+    host,
+    model,
+    sessions,
+)
 from supervisor.cli.checks.contract import Answer
 from supervisor.cli.checks.finding import Finding, Verdict
 from supervisor.cli.settings import examine
@@ -340,3 +350,49 @@ def test_all_that_is_wrong_with_the_settings_is_told_beside_what_they_warn_of() 
     assert "hunter2" not in "".join(map(str, findings))
     assert not examined.usable("rss_mb")
     assert examined.usable("children")
+
+
+@pytest.mark.parametrize(
+    ("reason", "verdict", "words"),
+    [
+        ("", OK, "would give a log"),
+        ("S3 bucket b: answered 404 (NoSuchKey)", OK, "would give a log"),
+        ("S3 bucket b: answered 404 (NoSuchBucket)", WARN, "S3_ALLOWED_BUCKETS"),
+        ("S3 bucket b: answered 403 (AccessDenied)", WARN, "s3:ListBucket"),
+        (
+            "S3 bucket b: answered 403 (AccessDenied); the request was not signed, as no credentials were found",
+            WARN,
+            "AWS_ACCESS_KEY_ID",
+        ),
+        ("S3 bucket b: no answer: Connection refused", WARN, "S3_ENDPOINT_URL"),
+    ],
+)
+def test_a_bucket_is_judged_by_how_it_refuses_what_is_not_there(
+    reason: str, verdict: Verdict, words: str
+) -> None:
+    """With the remedy."""
+    found = archive.judged("b", reason)
+    assert found.verdict is verdict
+    assert words in str(found)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "verdict", "words"),
+    [
+        (200, b'{"data": [{"id": "m"}, {"id": "n"}]}', OK, "it has m"),
+        (200, b'{"data": [{"id": "n"}]}', WARN, "GROQ_MODEL"),
+        (200, b"<html>", OK, "GET /models: 200"),
+        (200, b'{"data": [7]}', OK, "GET /models: 200"),
+        (200, b'{"data": [{"id": {}}]}', OK, "GET /models: 200"),
+        (401, b"", WARN, "GROQ_API_KEY"),
+        (404, b"", OK, "no such path"),
+        (503, b"", WARN, "GROQ_BASE_URL"),
+    ],
+)
+def test_an_llm_is_judged_by_its_list_of_models(
+    status: int, body: bytes, verdict: Verdict, words: str
+) -> None:
+    """Whatever it says, nothing stops at it."""
+    found = model.judged(status, body, "m")
+    assert found.verdict is verdict
+    assert words in str(found)
