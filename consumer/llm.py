@@ -160,9 +160,11 @@ class Analyst:
         body = _Once(request(self._model, told))
         try:
             reply = self._exchange(body)
-        except httpcore.TimeoutException:
+        except httpcore.TimeoutException as error:
+            _let_go(error)
             return Analysis(Result.TIMEOUT, reason="over the total time of a call")
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+            _let_go(error)
             return Analysis(Result.ERROR, reason=f"no answer: {unanswered(error)}")
         finally:
             body.drop()  # httpx's request and response hold each other, and it, until a collection
@@ -193,6 +195,16 @@ class _Once:
     def drop(self) -> None:
         """Let go of it, if it was not given out."""
         self._left.clear()
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Cut an exception off from the frames that it came through, ours and our callers', which hold the conversation.
+
+    Frames of httpcore and contextlib hold the exception, so that both would live until a collection.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__
 
 
 def _read(response: httpx.Response) -> _Reply:
