@@ -7,7 +7,7 @@ from scripts.one_off import ToolMissing, checkout, complain, run, tool
 LOCK = "requirements.lock"
 OLDEST = "3.11"
 HEAD = """\
-# What production installs, for Python 3.11 and newer:
+# What production installs, with the extra s3, for Python 3.11 and newer:
 #     pip install --require-hashes -r requirements.lock && pip install --no-deps .
 # Written by ./scripts/lock; held against setup.cfg by tests/security/test_dependencies.py.
 """
@@ -18,7 +18,7 @@ def main() -> int:
         with tool("uv") as uv:
             done = run(
                 *(uv, "pip", "compile", "setup.cfg", "--universal", "--python-version", OLDEST, "--upgrade"),
-                *("--generate-hashes", "--no-header", "--quiet"),
+                *("--extra", "s3", "--generate-hashes", "--no-header", "--quiet"),
             )
     except ToolMissing as missing:
         complain("lock", str(missing))
