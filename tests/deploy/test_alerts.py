@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from supervisor.counters import Totals
+from supervisor.counters import Step, Times, Totals
 from supervisor.status import metrics
 from tests.deploy.manifests import CHECKOUT, DEPLOY, document
 from tests.deploy.programs import program, run
@@ -36,7 +36,8 @@ def status() -> dict[str, Any]:
     return given | {part: Told(given[part]) for part in ("supervisor", "queue")}
 
 
-TOTALS = Totals({"processed": 1}, {"X": 1})
+STEPS = {name: Step({"any": 1}, Times()) for name in metrics.STEPS}
+TOTALS = Totals({"processed": 1}, {"X": 1}, steps=STEPS)
 
 
 @pytest.fixture(scope="module")
