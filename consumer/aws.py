@@ -5,8 +5,8 @@ client is not used (docs/decisions/0021-logs-in-s3.md).
 
 Credentials come from botocore's standard chain: environment, profile, web identity, container, instance. To look them
 up may mean to ask a service, without heartbeats and outside of the caller's deadline, so each such question has a limit
-of its own: instance metadata 1 s a request (AWS_METADATA_SERVICE_TIMEOUT), a container's agent three times 2 s, STS and
-SSO `SERVICE`, a program that a profile names `PROGRAM_S`. What was found is kept until shortly before it runs out.
+of its own: instance metadata 1 s a request (AWS_METADATA_SERVICE_TIMEOUT), a container's agent 9 s in all, STS and SSO
+`SERVICE`, a program that a profile names `PROGRAM_S`. What was found is kept until shortly before it runs out.
 """
 
 import contextlib
@@ -24,9 +24,8 @@ import botocore.session
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
-from botocore.credentials import ProcessProvider
+from botocore.credentials import Credentials, ProcessProvider
 from botocore.exceptions import ClientError
-from botocore.loaders import Loader, create_loader
 
 DEFAULT_REGION = "us-east-1"
 SERVICE = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 2, "mode": "standard"})
@@ -48,7 +47,6 @@ class Account:
 
     def __init__(self) -> None:
         self._session = botocore.session.Session()
-        self._session.register_component("data_loader", _models())
         self._session.set_default_client_config(SERVICE)
         self._credentials: Any = None
         self._anonymous = False
@@ -74,27 +72,29 @@ class Account:
         """
         if self._anonymous:
             return None
-        signed = self._ask(partial(self._signed, self.region(), method, url, headers, body))
-        self._anonymous = signed is None
-        return signed
+        credentials = self._ask(self._found)
+        self._anonymous = credentials is None
+        if self._anonymous:
+            return None
+        return self._ask(partial(_signed, credentials, self.region(), method, url, headers, body))
 
     def doubt(self) -> None:
         """Look again at the next request, where no credentials were found: without them it was refused."""
         self._anonymous = False
 
-    def asks_sts(self) -> bool:
-        """Say whether credentials are exchanged for others at STS, which takes a client of it."""
+    def rehearse(self) -> None:
+        """Build what a first request would, and ask nobody."""
+        with contextlib.suppress(CredentialsUnavailable):
+            self._ask(lambda: self._chain)
+            _signed(Credentials("nobody", "secret"), self.region(), "GET", "http://nowhere/", {}, b"")
+            if self._ask(self._asks_sts):
+                unsigned = Config(signature_version=botocore.UNSIGNED)  # else it would look for credentials
+                self._ask(partial(self._session.create_client, "sts", self.region(), config=unsigned))
+
+    def _asks_sts(self) -> bool:
         if os.environ.get("AWS_WEB_IDENTITY_TOKEN_FILE"):
             return True
-        with contextlib.suppress(CredentialsUnavailable):
-            return "role_arn" in self._ask(self._session.get_scoped_config)
-        return False
-
-    def warm(self) -> None:
-        """Load what a client of STS needs, without a connection."""
-        unsigned = Config(signature_version=botocore.UNSIGNED)  # else it would look for credentials
-        with contextlib.suppress(CredentialsUnavailable):
-            self._ask(partial(self._session.create_client, "sts", self.region(), config=unsigned))
+        return "role_arn" in self._session.get_scoped_config()
 
     @functools.cached_property
     def _chain(self) -> Any:
@@ -109,16 +109,11 @@ class Account:
         chain.remove(bounded.METHOD)
         return chain
 
-    def _signed(
-        self, region: str, method: str, url: str, headers: dict[str, str], body: bytes
-    ) -> list[tuple[bytes, bytes]] | None:
+    def _found(self) -> Any:
+        """Credentials as they are now, or None where there are none."""
         if self._credentials is None:
             self._credentials = self._chain.load_credentials()
-        if self._credentials is None:
-            return None
-        request = AWSRequest(method, url, headers=headers, data=body)
-        S3SigV4Auth(self._credentials.get_frozen_credentials(), "s3", region).add_auth(request)
-        return [(name.encode("ascii"), value.encode("ascii")) for name, value in request.headers.items()]
+        return self._credentials and self._credentials.get_frozen_credentials()
 
     def _ask(self, question: Callable[[], Answer]) -> Answer:
         """Put a question to botocore. What it raises is of many kinds, and may hold what a program printed."""
@@ -132,6 +127,14 @@ class Account:
         except Exception as error:  # noqa: BLE001 (files, programs, services: each raises what it likes)
             kind = type(error).__name__
         raise CredentialsUnavailable(kind)
+
+
+def _signed(  # noqa: PLR0913, PLR0917 (what a signature is made of)
+    credentials: Any, region: str, method: str, url: str, headers: dict[str, str], body: bytes
+) -> list[tuple[bytes, bytes]]:
+    request = AWSRequest(method, url, headers=headers, data=body)
+    S3SigV4Auth(credentials, "s3", region).add_auth(request)
+    return [(name.encode("ascii"), value.encode("ascii")) for name, value in request.headers.items()]
 
 
 class _BoundedProgram(subprocess.Popen[bytes]):
@@ -150,13 +153,11 @@ class _BoundedProgram(subprocess.Popen[bytes]):
 
 
 @functools.cache
-def _models() -> Loader:
-    """Return the one reader of botocore's data files: what a parent has read, its children share."""
-    return create_loader(os.environ.get("AWS_DATA_PATH"))
+def account() -> Account:
+    """Give the one of this process. What its parent has built of it, a child shares."""
+    return Account()
 
 
 def prepare() -> None:
-    """Load what a first request would, for a parent before it forks."""
-    account = Account()
-    if account.asks_sts():
-        account.warm()
+    """Load and build what a first request would, for a parent before it forks."""
+    account().rehearse()

@@ -209,7 +209,7 @@ class Archive:
         plain = self._server is not None and self._server.scheme == "http"
         self._ssl_context = ssl_context or (None if plain else ssl.create_default_context())
         self._pump = pump
-        self._account = aws.Account()
+        self._account = aws.account()
         self._no_credentials = aws.CredentialsUnavailable
 
     def read(self, url: str, max_bytes: int) -> bytearray:

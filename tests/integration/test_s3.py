@@ -590,7 +590,7 @@ LARGE = """if True:
 
 @pytest.mark.parametrize("key", ["plain", "packed"])
 def test_a_log_of_60_mb_costs_little_more_than_its_size(s3: S3Server, key: str) -> None:
-    """In a process of its own, whose highest resident size the kernel keeps: the text is there, and no body beside it."""
+    """In a process of its own, whose highest resident size the kernel keeps: there is the text, and no body beside."""
     chance = random.Random(3)
     said = b"".join(
         b'{"speaker":"user","text":"%b"},' % chance.randbytes(40).hex().encode() for _ in range(10_000)

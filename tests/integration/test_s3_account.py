@@ -1,6 +1,7 @@
 """Who asks S3, and how that is proved: Amazon's documented signatures, and the places where credentials are found."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -163,6 +164,16 @@ def test_credentials_of_a_profile(stranger: pytest.MonkeyPatch) -> None:
     assert caught.value.__context__ is None
 
 
+def test_a_key_that_no_header_can_carry(stranger: pytest.MonkeyPatch) -> None:
+    """A slip of a keyboard is named by its kind, and not shown."""
+    give_keys(stranger)
+    stranger.setenv("AWS_ACCESS_KEY_ID", "clé")
+    with pytest.raises(CredentialsUnavailable) as caught:
+        signed(Account())
+    assert str(caught.value) == "UnicodeEncodeError"
+    assert caught.value.__context__ is None
+
+
 def test_half_of_a_pair_is_named(stranger: pytest.MonkeyPatch) -> None:
     """A key without its secret is a slip, not an account without credentials."""
     stranger.setenv("AWS_ACCESS_KEY_ID", "any")
@@ -236,9 +247,7 @@ def token_file(stranger: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_credentials_for_a_pods_token(stranger: pytest.MonkeyPatch, token_file: Path, s3: S3Server) -> None:
     """A web identity is exchanged at STS."""
     stranger.setenv("AWS_ENDPOINT_URL_STS", s3.url)
-    account = Account()
-    assert account.asks_sts()
-    assert key_of(account).startswith("ASIA")
+    assert key_of(Account()).startswith("ASIA")
 
 
 def answers(status: bytes, body: bytes) -> Callable[[int], bytes | None]:
@@ -327,16 +336,33 @@ def test_a_first_request_imports_nothing_after_prepare(
     subprocess.run([sys.executable, "-W", "error", "-c", PREPARED, s3.url], check=True)
 
 
-def test_to_prepare_asks_nobody(stranger: pytest.MonkeyPatch, token_file: Path) -> None:
+@pytest.mark.parametrize("way", ["token", "role", "instance"])
+def test_to_prepare_asks_nobody(
+    way: str, stranger: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     """A parent has no connection: instance metadata and STS are left to the children."""
     stranger.delenv("AWS_EC2_METADATA_DISABLED")
+    if way == "token":
+        request.getfixturevalue("token_file")
+    elif way == "role":
+        role = "role_arn = arn:aws:iam::123456789012:role/robot\ncredential_source = Ec2InstanceMetadata\n"
+        configure(stranger, f"[default]\n{role}")
     with RawServer(lambda _: None) as server:
         stranger.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.url)
         stranger.setenv("AWS_ENDPOINT_URL_STS", server.url)
         aws.prepare()
-        stranger.delenv("AWS_WEB_IDENTITY_TOKEN_FILE")
-        aws.prepare()
-    assert server.asked == []
+        assert server.asked == []
+        with contextlib.suppress(CredentialsUnavailable):
+            aws.account().sign("GET", URL, {"Host": HOST}, b"")
+        assert server.asked  # as whoever signs has to
+
+
+def test_to_prepare_survives_a_profile_that_is_not_there(stranger: pytest.MonkeyPatch) -> None:
+    """A slip in it fails events, with its name, and not the start."""
+    stranger.setenv("AWS_PROFILE", "another")
+    aws.prepare()
+    with pytest.raises(CredentialsUnavailable):
+        aws.account().sign("GET", URL, {"Host": HOST}, b"")
 
 
 def test_without_the_extra_only_prepare_fails() -> None:
