@@ -166,8 +166,6 @@ class Analyst:
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
             _let_go(error)
             return Analysis(Result.ERROR, reason=f"no answer: {unanswered(error)}")
-        finally:
-            body.drop()  # httpx's request and response hold each other, and it, until a collection
         if reply.status != httpx.codes.OK:
             return Analysis(Result.ERROR, reason=f"status {reply.status}")
         if reply.flaw:
@@ -182,7 +180,10 @@ class Analyst:
 
 
 class _Once:
-    """A request body that is given out once. length: in bytes."""
+    """A request body that is gone when it was given out: httpx's request and response live until a collection.
+
+    length: in bytes.
+    """
 
     def __init__(self, body: bytes) -> None:
         self.length = len(body)
@@ -191,10 +192,6 @@ class _Once:
     def __iter__(self) -> Iterator[bytes]:
         while self._left:
             yield self._left.pop()
-
-    def drop(self) -> None:
-        """Let go of it, if it was not given out."""
-        self._left.clear()
 
 
 def _let_go(error: BaseException | None) -> None:

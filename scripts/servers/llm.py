@@ -127,15 +127,18 @@ def _is_item(item: object) -> bool:
 
 @dataclass
 class Conduct:
-    """How it behaves, and what it saw; a test may change the first three at any time.
+    """How it behaves, and what it saw; a test may change the first four at any time.
 
     content: what a completion says instead of its judgement. key: the one that calls must bear, None for no matter.
+    raw: bytes that answer everything, HTTP or not. heads: path and headers, in lower case, of each call.
     left: calls whose client went away before their answer.
     """
 
     mode: Mode = Mode.OK
     content: str | None = None
     key: str | None = None
+    raw: bytes | None = None
+    heads: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     calls: int = 0
@@ -200,7 +203,10 @@ class _Handler(BaseHTTPRequestHandler):
         conduct.calls += 1
         headers = {name.lower(): value for name, value in self.headers.items()}
         body = self.rfile.read(int(headers.get("content-length", "0")))
-        if self.path != PATH:
+        conduct.heads.append((self.path, headers))
+        if conduct.raw is not None:
+            self.wfile.write(conduct.raw)
+        elif self.path != PATH:
             self._reply(HTTPStatus.NOT_FOUND, b'{"error": {"message": "no such path"}}')
         elif conduct.key is not None and headers.get("authorization") != f"Bearer {conduct.key}":
             self._reply(HTTPStatus.UNAUTHORIZED, b'{"error": {"message": "wrong key"}}')

@@ -24,7 +24,6 @@ from consumer.settings import LlmSettings
 from scripts.servers.llm import LlmStandIn, Mode, completion, judgement
 from scripts.servers.tls import Front, Kind, Wallet
 from tests.fixtures.eventually import eventually
-from tests.fixtures.raw_server import RawServer
 from tests.unit.test_llm import DICTATED, ODD_TEXTS
 
 MIB = 1024 * 1024
@@ -61,11 +60,6 @@ class Calls:
 def log_of(*texts: str) -> bytes:
     speakers = ("pika", "user")
     return json.dumps([{"speaker": speakers[n % 2], "text": text} for n, text in enumerate(texts)]).encode()
-
-
-def answer(data: bytes) -> RawServer:
-    """Give a server that answers each request with these bytes."""
-    return RawServer(lambda number: data if number == 0 else None)
 
 
 def with_body(body: bytes, *headers: str) -> bytes:
@@ -150,27 +144,25 @@ def test_an_llm_that_obeys_a_child_is_not_believed(llm: LlmStandIn) -> None:
     assert (judged.result, judged.questions, judged.emotion) == (Result.BAD_ANSWER, 0, "neutral")
 
 
-def test_each_call_has_a_connection_of_its_own_and_no_memory() -> None:
+def test_each_call_has_a_connection_of_its_own_and_no_memory(llm: LlmStandIn) -> None:
     """Cookies are not kept, and a promise to keep the connection is not relied on."""
-    promise = with_body(completion("m", GOOD), "Connection: keep-alive", "Set-Cookie: child=Anna; Path=/")
-    with answer(promise) as server:
-        calls = Calls(server.url)
-        assert [calls().result for _ in range(3)] == [Result.USED] * 3
-    assert len(server.asked) == 3
-    assert not any(b"cookie" in asked.lower() for asked in server.asked)
+    llm.conduct.raw = with_body(
+        completion("m", GOOD), "Connection: keep-alive", "Set-Cookie: child=Anna; Path=/"
+    )
+    calls = Calls(llm.url)
+    assert [calls().result for _ in range(3)] == [Result.USED] * 3
+    assert not any("cookie" in headers for _, headers in llm.conduct.heads)
+    assert not list(calls.analyst._client.cookies.jar)
 
 
-def test_an_answer_may_end_with_the_connection_or_come_in_chunks() -> None:
+def test_an_answer_may_end_with_the_connection_or_come_in_chunks(llm: LlmStandIn) -> None:
     """Both ways of not saying a length beforehand give the answer."""
     body = completion("m", GOOD)
-    with answer(b"HTTP/1.1 200 OK\r\n\r\n" + body) as server:
-        assert Calls(server.url)() == Analysis(Result.USED, 2, "happy")
-    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (
-        len(body),
-        body,
-    )
-    with answer(chunked) as server:
-        assert Calls(server.url)() == Analysis(Result.USED, 2, "happy")
+    llm.conduct.raw = b"HTTP/1.1 200 OK\r\n\r\n" + body
+    assert Calls(llm.url)() == Analysis(Result.USED, 2, "happy")
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    llm.conduct.raw = head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    assert Calls(llm.url)() == Analysis(Result.USED, 2, "happy")
 
 
 def test_tls(llm: LlmStandIn, wallet: Wallet) -> None:
@@ -283,23 +275,30 @@ def test_a_host_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
         b"SSH-2.0-secret\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nX: " + b"secret" * 100_000,
         b"\0\xff" * 1000,
-        b"HTTP/1.1 302 Found\r\nLocation: http://[secret\r\nContent-Length: 0\r\n\r\n",
     ],
 )
-def test_what_is_not_http(data: bytes) -> None:
+def test_what_is_not_http(llm: LlmStandIn, data: bytes) -> None:
     """An error, without what the other side sent."""
-    with answer(data) as server:
-        judged = Calls(server.url)()
+    llm.conduct.raw = data
+    judged = Calls(llm.url)()
     assert judged.result is Result.ERROR
     assert "secret" not in judged.reason
     assert len(judged.reason) < 250
 
 
-def test_an_answer_that_announces_two_gigabytes() -> None:
+@pytest.mark.parametrize("location", ["/v1", "http://a:secret", "http://[", "\x80"])
+def test_a_redirect_is_not_even_looked_at(llm: LlmStandIn, location: str) -> None:
+    """A place that cannot exist makes no difference."""
+    llm.conduct.raw = f"HTTP/1.1 302 There\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode(
+        "latin-1"
+    )
+    assert Calls(llm.url)() == Analysis(Result.ERROR, reason="status 302")
+
+
+def test_an_answer_that_announces_two_gigabytes(llm: LlmStandIn) -> None:
     """It is not even begun."""
-    with answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2147483648\r\n\r\n") as server:
-        judged = Calls(server.url)()
-    assert judged.reason == f"the answer is larger than {ANSWER_MAX_BYTES} bytes"
+    llm.conduct.raw = b"HTTP/1.1 200 OK\r\nContent-Length: 2147483648\r\n\r\n"
+    assert Calls(llm.url)().reason == f"the answer is larger than {ANSWER_MAX_BYTES} bytes"
 
 
 # Memory
@@ -366,13 +365,14 @@ def test_a_key_is_sent_as_bearer(llm: LlmStandIn) -> None:
     assert Calls(llm.url.replace("//", "//u:p@"), key=KEY)().result is Result.USED
 
 
-def test_user_and_password_without_a_key_become_basic_authentication() -> None:
+def test_user_and_password_without_a_key_become_basic_authentication(llm: LlmStandIn) -> None:
     """For a server of one's own behind a proxy that asks for them."""
-    with answer(with_body(completion("m", GOOD))) as server:
-        assert Calls(server.url.replace("//", "//robot:p%40ss@") + "/v1?version=2")().result is Result.USED
-    [asked] = server.asked
-    assert b"Authorization: Basic " + base64.b64encode(b"robot:p@ss") + b"\r\n" in asked
-    assert asked.startswith(b"POST /v1/chat/completions?version=2 HTTP/1.1\r\n")
+    llm.conduct.raw = with_body(completion("m", GOOD))
+    url = llm.url.replace("//", "//robot:p%40ss@") + "?version=2"
+    assert Calls(url)().result is Result.USED
+    [(path, headers)] = llm.conduct.heads
+    assert path == "/openai/v1/chat/completions?version=2"
+    assert headers["authorization"] == "Basic " + base64.b64encode(b"robot:p@ss").decode()
 
 
 def test_no_proxy_is_asked(llm: LlmStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
