@@ -7,6 +7,7 @@ cost 4 bytes a character), and of the request never more than a chunk.
 
 import codecs
 import contextlib
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ LARGE_BYTES = 8 * 1024 * 1024
 BATCH = 1024
 PROOF_BYTES = 2 * CHUNK_BYTES
 
+PEEK_BYTES = 4096
+"""Of a longer text only so much is decoded to see that it is not blank: a str may take four times its bytes."""
+
+_ESCAPES = re.compile(r"\\(?:u[0-9a-fA-F]{0,4}|.?)")
 _QUOTE = ord('"')
 # First bytes of a text that may be nothing but white space: a blank, an escape, or a character beyond ASCII that begins
 # like one of Unicode's blanks.
@@ -225,10 +230,17 @@ def _by_character(character: str | None) -> bytes | None:
 
 
 def _is_blank(text: bytes) -> bool:
+    if len(text) > PEEK_BYTES and _says_something(text[1:PEEK_BYTES]):
+        return False
     try:
         return not _text.decode(text).strip()
     except UnicodeDecodeError:
         raise MalformedMessage("not UTF-8") from None
+
+
+def _says_something(beginning: bytes) -> bool:
+    """Say whether a text surely is not blank: anything but blanks and escapes stands in its beginning."""
+    return bool(_ESCAPES.sub("", beginning.decode(errors="ignore")).strip())
 
 
 def _proved(parts: Parts) -> int:

@@ -115,3 +115,30 @@ def test_a_request_is_not_held_beside_its_log() -> None:
     assert transcript.payload.length > 0.9 * len(log)
     assert held < 0.1 * len(log)
     assert peak < 0.2 * len(log)
+
+
+@pytest.mark.parametrize("blank", [" ", "\n", "\u00a0", "\u3000", "\u2009\t"])
+def test_a_long_text_is_blank_only_as_a_whole(blank: str) -> None:
+    """It is told by its beginning where that says something, and else read to its end."""
+    long = blank * 6000
+    transcript, told = read(
+        [
+            {"speaker": "user", "text": long},
+            {"speaker": "user", "text": long + "hi"},
+            {"speaker": "user", "text": blank + "ế" * 6000},
+        ]
+    )
+    assert transcript.empty == 1
+    assert [message["content"] for message in told] == [long + "hi", blank + "ế" * 6000]
+
+
+def test_a_long_text_that_begins_like_a_blank_is_not_decoded() -> None:
+    """Many Vietnamese words begin with the first byte of a blank, and a str takes up to four times as much."""
+    log = orjson.dumps([{"speaker": "user", "text": "ế" + "a" * 8_000_000 + "😀"}])
+    tracemalloc.start()
+    try:
+        transcribe(log, "u", "c")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * len(log), "more than the copies that are joined"
