@@ -6,41 +6,37 @@ cost 4 bytes a character), and of the request never more than a chunk.
 """
 
 import codecs
-import contextlib
-import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from consumer.errors import MalformedMessage
+from consumer.items import (
+    BY_SPEAKER,
+    PERHAPS_BLANK,
+    QUOTE,
+    Item,
+    by_character,
+    is_blank,
+    one_by_one,
+    read,
+    split,
+)
 from consumer.message import Json
 
 # Chunks above glibc's mmap threshold (128 KiB, set before the fork) go back to the kernel the moment they are freed.
 CHUNK_BYTES = 256 * 1024
 
-# Who said something, as the item of the request begins, the one before it closed: compared by identity.
-ROBOT = b'},{"role":"assistant","content":'
-CHILD = b'},{"role":"user","content":'
 _CLOSING = len(b"},")
-_BY_SPEAKER = {"pika": ROBOT, "user": CHILD}
 
 LARGE_BYTES = 8 * 1024 * 1024
 """A log over it is read in the way that takes half of the memory and twice the time."""
 BATCH = 1024
 PROOF_BYTES = 2 * CHUNK_BYTES
-
-PEEK_BYTES = 4096
-"""Of a longer text only so much is decoded to see that it is not blank: a str may take four times its bytes."""
-
-_ESCAPES = re.compile(r"\\(?:u[0-9a-fA-F]{0,4}|.?)")
-_QUOTE = ord('"')
-# First bytes of a text that may be nothing but white space: a blank, an escape, or a character beyond ASCII that begins
-# like one of Unicode's blanks.
-_PERHAPS_BLANK = frozenset(b" \\\xc2\xe1\xe2\xe3")
 
 Parts = list[bytes | msgspec.Raw]
 T = TypeVar("T")
@@ -82,17 +78,6 @@ class Transcript:
     unusable: int
 
 
-class _Item(msgspec.Struct, gc=False):
-    speaker: Literal["pika", "user"] | None = None
-    text: msgspec.Raw = msgspec.Raw()
-    character: str | None = None
-    content: msgspec.Raw = msgspec.Raw()
-
-
-_all = msgspec.json.Decoder(list[_Item])
-_each = msgspec.json.Decoder(list[msgspec.Raw])
-_item = msgspec.json.Decoder(_Item)
-_text = msgspec.json.Decoder(str)
 _utf8 = codecs.getincrementaldecoder("utf-8")
 _encode = msgspec.json.Encoder().encode
 
@@ -110,7 +95,7 @@ def transcribe(log: Json, user_id: str, conversation_id: str) -> Transcript:
     )
     if memoryview(log).nbytes > LARGE_BYTES:
         return _frugally(log, head)
-    items = _read(log)
+    items = read(log)
     scan = _Scan()
     chunks = deque(scan.take(items))
     length = sum(map(_proved, chunks))
@@ -119,12 +104,12 @@ def transcribe(log: Json, user_id: str, conversation_id: str) -> Transcript:
 
 def _frugally(log: Json, head: bytes) -> Transcript:
     """Read a log twice, now and while it is sent, some items at a time, and keep nothing but where they are."""
-    raws = _split(log)
+    raws = split(log)
     batches = deque(raws[at : at + BATCH] for at in range(0, len(raws), BATCH))
     scan = _Scan()
-    length = sum(_proved(parts) for batch in batches for parts in scan.take(_one_by_one(batch)))
+    length = sum(_proved(parts) for batch in batches for parts in scan.take(one_by_one(batch)))
     again = _Scan()
-    chunks = (parts for batch in _given_out(batches) for parts in again.take(_one_by_one(batch)))
+    chunks = (parts for batch in _given_out(batches) for parts in again.take(one_by_one(batch)))
     return _told(scan, len(raws), head, chunks, length)
 
 
@@ -141,29 +126,6 @@ def _given_out(given: deque[T]) -> Iterator[T]:
         yield given.popleft()
 
 
-def _read(log: Json) -> Sequence[_Item | None]:
-    """Read all items at once, or, when one of them is odd, each by itself: None stands for an odd one."""
-    with contextlib.suppress(ValueError, RecursionError):
-        return _all.decode(log)
-    return list(_one_by_one(_split(log)))
-
-
-def _split(log: Json) -> list[msgspec.Raw]:
-    with contextlib.suppress(ValueError, RecursionError):
-        return _each.decode(log)
-    raise MalformedMessage("conversation_log is not a JSON list")
-
-
-def _one_by_one(raws: Iterable[msgspec.Raw]) -> Iterator[_Item | None]:
-    for raw in raws:
-        try:
-            item = _item.decode(raw)
-        except (ValueError, RecursionError):
-            yield None
-        else:
-            yield item
-
-
 class _Scan:
     """One way through a log's items: what a request's chunks are made of, and the counts of a Transcript."""
 
@@ -171,7 +133,7 @@ class _Scan:
         self.messages = self.turns = self.empty = self.unusable = 0
         self._unpaired: bytes | None = None
 
-    def take(self, items: Iterable[_Item | None]) -> Iterator[Parts]:
+    def take(self, items: Iterable[Item | None]) -> Iterator[Parts]:
         # One loop without calls of our own: with 13,000 items in 3 MB they would take as long as the work.
         parts: Parts = []
         size = messages = turns = 0
@@ -182,14 +144,14 @@ class _Scan:
                 self.unusable += 1
                 continue
             if item.speaker is not None:
-                speaker, text = _BY_SPEAKER[item.speaker], item.text
+                speaker, text = BY_SPEAKER[item.speaker], item.text
             else:
-                speaker, text = _by_character(item.character), item.content
+                speaker, text = by_character(item.character), item.content
             said = bytes(text)
-            if speaker is None or not said or said[0] != _QUOTE:
+            if speaker is None or not said or said[0] != QUOTE:
                 self.unusable += 1
                 continue
-            if len(said) == 2 or (said[1] in _PERHAPS_BLANK and _is_blank(said)):
+            if len(said) == 2 or (said[1] in PERHAPS_BLANK and _blank(said)):
                 self.empty += 1
                 continue
             # A turn is an adjacent pair of different speakers, each message used once, scanned from the start
@@ -221,26 +183,11 @@ class _Scan:
         return parts
 
 
-def _by_character(character: str | None) -> bytes | None:
-    if character is None:
-        return None
-    if "BOT" in character or "PIKA" in character:
-        return ROBOT
-    return CHILD if "USER" in character else None
-
-
-def _is_blank(text: bytes) -> bool:
-    if len(text) > PEEK_BYTES and _says_something(text[1:PEEK_BYTES]):
-        return False
+def _blank(text: bytes) -> bool:
     try:
-        return not _text.decode(text).strip()
+        return is_blank(text)
     except UnicodeDecodeError:
         raise MalformedMessage("not UTF-8") from None
-
-
-def _says_something(beginning: bytes) -> bool:
-    """Say whether a text surely is not blank: anything but blanks and escapes stands in its beginning."""
-    return bool(_ESCAPES.sub("", beginning.decode(errors="ignore")).strip())
 
 
 def _proved(parts: Parts) -> int:

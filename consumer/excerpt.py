@@ -16,29 +16,28 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from consumer.conversation import (
-    _BY_SPEAKER,
-    _PERHAPS_BLANK,
-    _QUOTE,
-    CHILD,
-    LARGE_BYTES,
-    ROBOT,
-    _by_character,
-    _Item,
-    _one_by_one,
-    _read,
-    _split,
-    _text,
-)
+from consumer.conversation import LARGE_BYTES
 from consumer.errors import MalformedMessage
+from consumer.items import (
+    BY_SPEAKER,
+    CHILD,
+    PERHAPS_BLANK,
+    QUOTE,
+    ROBOT,
+    Item,
+    by_character,
+    decoded,
+    is_blank,
+    one_by_one,
+    read,
+    split,
+)
 from consumer.message import Json, mend
 
 Speaker = Literal["robot", "child"]
 
 MESSAGE_CHARS = 13
 """What a message costs besides its text: who said it, and the signs around. Else a thousand times "no" were free."""
-BLANK_BYTES = 64 * 1024
-"""A longer text is taken for one that says something, unread."""
 _BYTES_A_CHAR = 12
 
 _NAMES: dict[bytes, Speaker] = {ROBOT: "robot", CHILD: "child"}
@@ -102,9 +101,9 @@ def excerpt(log: Json, budget_chars: int) -> Excerpt:
     return Excerpt(tuple(said), messages - len(said), children, len(head))
 
 
-def _items(log: Json, *, mendable: bool = True) -> Iterable[_Item | None]:
+def _items(log: Json, *, mendable: bool = True) -> Iterable[Item | None]:
     try:
-        return _one_by_one(_split(log)) if memoryview(log).nbytes > LARGE_BYTES else _read(log)
+        return one_by_one(split(log)) if memoryview(log).nbytes > LARGE_BYTES else read(log)
     except MalformedMessage:
         if not mendable:
             raise
@@ -112,21 +111,21 @@ def _items(log: Json, *, mendable: bool = True) -> Iterable[_Item | None]:
     return _items(mend(log if isinstance(log, bytearray) else bytes(log)), mendable=False)
 
 
-def _messages(items: Iterable[_Item | None]) -> Iterator[_Message]:
+def _messages(items: Iterable[Item | None]) -> Iterator[_Message]:
     """Give what was said, as `conversation.transcribe` counts it."""
     for item in items:
         if item is None:
             continue
         if item.speaker is not None:
-            speaker: bytes | None = _BY_SPEAKER[item.speaker]
+            speaker: bytes | None = BY_SPEAKER[item.speaker]
             text = item.text
         else:
-            speaker, text = _by_character(item.character), item.content
+            speaker, text = by_character(item.character), item.content
         raw = memoryview(text)
         size = raw.nbytes
-        if speaker is None or size <= 2 or raw[0] != _QUOTE:
+        if speaker is None or size <= 2 or raw[0] != QUOTE:
             continue
-        if raw[1] in _PERHAPS_BLANK and size <= BLANK_BYTES and not _decoded(text).strip():
+        if raw[1] in PERHAPS_BLANK and _blank(raw):
             continue
         yield _Message(speaker, text, MESSAGE_CHARS + (size - 2 + _BYTES_A_CHAR - 1) // _BYTES_A_CHAR)
 
@@ -162,8 +161,15 @@ def _cost(said: _Said) -> int:
     return sum(MESSAGE_CHARS + len(text) for _, text in said)
 
 
-def _decoded(text: msgspec.Raw) -> str:
+def _blank(text: memoryview) -> bool:
     try:
-        return _text.decode(text)
+        return is_blank(text)
     except UnicodeDecodeError:
-        return _text.decode(bytes(text).decode(errors="replace"))
+        return not _decoded(text).strip()
+
+
+def _decoded(text: msgspec.Raw | memoryview) -> str:
+    try:
+        return decoded(text)
+    except UnicodeDecodeError:
+        return decoded(bytes(text).decode(errors="replace").encode())

@@ -132,6 +132,15 @@ def test_a_long_text_is_blank_only_as_a_whole(blank: str) -> None:
     assert [message["content"] for message in told] == [long + "hi", blank + "ế" * 6000]
 
 
+@pytest.mark.parametrize("cut", range(8))
+@pytest.mark.parametrize("blank", [r"\u00a0", r"\u3000", r"\n", "\u3000"])
+def test_a_long_blank_text_is_blank_wherever_its_beginning_is_cut(blank: str, cut: int) -> None:
+    """Half an escape, or half a character, says nothing."""
+    text = " " * cut + blank * 3000
+    log = f'[{{"speaker":"user","text":"{text}"}},{{"speaker":"user","text":"hi"}}]'
+    assert transcribe(log.encode(), "u", "c").empty == 1
+
+
 def test_a_long_text_that_begins_like_a_blank_is_not_decoded() -> None:
     """Many Vietnamese words begin with the first byte of a blank, and a str takes up to four times as much."""
     log = orjson.dumps([{"speaker": "user", "text": "ế" + "a" * 8_000_000 + "😀"}])

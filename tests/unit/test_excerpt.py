@@ -7,7 +7,7 @@ import pytest
 
 from consumer import excerpt as module
 from consumer.errors import MalformedMessage
-from consumer.excerpt import BLANK_BYTES, MESSAGE_CHARS, Excerpt, excerpt
+from consumer.excerpt import MESSAGE_CHARS, Excerpt, excerpt
 
 MIB = 1024 * 1024
 PLENTY = 10_000
@@ -134,10 +134,10 @@ def test_a_character_counts_once_however_it_is_written(escaped: bytes) -> None:
     assert len(excerpt(log, MESSAGE_CHARS + 99).said) == 0
 
 
-def test_a_long_blank_text_is_not_looked_through() -> None:
-    """It is left out like any other that is too long, and counts as said."""
-    log = b'[{"speaker":"user","text":"%b"}]' % (b" " * BLANK_BYTES)
-    assert excerpt(log, PLENTY) == Excerpt((), 1, 1, 0)
+def test_a_long_blank_text_is_none() -> None:
+    """As for the score: nothing was said."""
+    log = b'[{"speaker":"user","text":"%b"}]' % (b" " * 100_000)
+    assert excerpt(log, PLENTY) == Excerpt((), 0, 0, 0)
 
 
 @pytest.mark.parametrize("letter", ["x", "ế", "\\u00e9", "😀"])

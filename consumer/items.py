@@ -1,0 +1,99 @@
+"""The items of a conversation's log, read no further than they must be: a text stays the raw JSON that it came in."""
+
+import contextlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
+
+import msgspec
+
+from consumer.errors import MalformedMessage
+from consumer.message import Json
+
+# Who said something, as the item of the Memory API's request begins, the one before it closed: compared by identity
+ROBOT = b'},{"role":"assistant","content":'
+CHILD = b'},{"role":"user","content":'
+BY_SPEAKER = {"pika": ROBOT, "user": CHILD}
+
+QUOTE = ord('"')
+PERHAPS_BLANK = frozenset(b" \\\xc2\xe1\xe2\xe3")
+"""First bytes of a text that may be nothing but white space: a blank, an escape, or a character beyond ASCII that
+begins like one of Unicode's blanks."""
+
+PEEK_BYTES = 4096
+"""Of a longer text only so much is decoded to see that it is not blank: a str may take four times its bytes."""
+
+_ESCAPES = re.compile(r"\\(?:u([0-9a-fA-F]{4})|[fnrt]|u[0-9a-fA-F]{0,3}$|$)")
+
+
+class Item(msgspec.Struct, gc=False):
+    """One item, of either form: a missing text is empty."""
+
+    speaker: Literal["pika", "user"] | None = None
+    text: msgspec.Raw = msgspec.Raw()
+    character: str | None = None
+    content: msgspec.Raw = msgspec.Raw()
+
+
+_all = msgspec.json.Decoder(list[Item])
+_each = msgspec.json.Decoder(list[msgspec.Raw])
+_item = msgspec.json.Decoder(Item)
+_text = msgspec.json.Decoder(str)
+
+
+def read(log: Json) -> Sequence[Item | None]:
+    """Read all items at once, or, when one of them is odd, each by itself: None stands for an odd one.
+
+    Raises MalformedMessage when the log is no list.
+    """
+    with contextlib.suppress(ValueError, RecursionError):
+        return _all.decode(log)
+    return list(one_by_one(split(log)))
+
+
+def split(log: Json) -> list[msgspec.Raw]:
+    """Cut a log into its items, unread. Raises MalformedMessage when it is no list."""
+    with contextlib.suppress(ValueError, RecursionError):
+        return _each.decode(log)
+    raise MalformedMessage("conversation_log is not a JSON list")
+
+
+def one_by_one(raws: Iterable[msgspec.Raw]) -> Iterator[Item | None]:
+    """Read items when they are asked for; None stands for an odd one."""
+    for raw in raws:
+        try:
+            item = _item.decode(raw)
+        except (ValueError, RecursionError):
+            yield None
+        else:
+            yield item
+
+
+def by_character(character: str | None) -> bytes | None:
+    """Say who speaks in an item of the second form: ROBOT, CHILD or nobody known."""
+    if character is None:
+        return None
+    if "BOT" in character or "PIKA" in character:
+        return ROBOT
+    return CHILD if "USER" in character else None
+
+
+def decoded(text: msgspec.Raw | bytes | memoryview) -> str:
+    """Decode a text. Raises UnicodeDecodeError."""
+    return _text.decode(text)
+
+
+def is_blank(text: bytes | memoryview) -> bool:
+    """Say whether a text is nothing but white space. Raises UnicodeDecodeError, for some that are not UTF-8."""
+    if len(text) > PEEK_BYTES and _says_something(bytes(text[1:PEEK_BYTES])):
+        return False
+    return not decoded(text).strip()
+
+
+def _says_something(beginning: bytes) -> bool:
+    """Say whether a text surely is not blank, by its beginning, which may end amid a character or its escape."""
+
+    def spelled(escape: re.Match[str]) -> str:
+        return chr(int(escape[1], 16)) if escape[1] else ""
+
+    return bool(_ESCAPES.sub(spelled, beginning.decode(errors="ignore")).strip())
