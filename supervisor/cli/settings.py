@@ -157,7 +157,7 @@ def _consumer(reader: "_Reader") -> ConsumerSettings:
 
 def _s3(reader: "_Reader") -> S3Settings | None:
     buckets = reader.read("s3_buckets", _buckets, frozenset[str]())
-    endpoint = reader.read("s3_endpoint_url", _http_url, "")
+    endpoint = reader.read("s3_endpoint_url", _endpoint_url, "")
     style = reader.read("s3_addressing_style", _addressing_style, "auto")
     timeout_s = reader.read("log_fetch_timeout_s", _positive, 30.0)
     if not buckets:
@@ -172,12 +172,12 @@ def _llm(reader: "_Reader") -> LlmSettings | None:
     api_key = reader.read("groq_api_key", _token, None)
     found = LlmSettings(
         base_url,
-        reader.text("groq_model").strip(),
+        reader.read("groq_model", _printable, ""),
         api_key,
         reader.read("llm_timeout_s", _positive, 20.0),
         reader.read("llm_log_chars", _at_least_one, 12_000),
     )
-    if wanted and base_url == GROQ_URL and not reader.text("groq_api_key").strip():
+    if wanted and base_url.rstrip("/") == GROQ_URL and not reader.text("groq_api_key").strip():
         reader.object("groq_api_key", "is not set, and LLM_ANALYSIS_ENABLED asks for Groq's answers")
     return found if wanted else None
 
@@ -425,6 +425,19 @@ def _token(text: str) -> str:
     if not re.fullmatch(r"[!-~]+", text):
         raise ValueError("holds a character that no header can carry")
     return text
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("holds a character that cannot be shown")
+    return text
+
+
+def _endpoint_url(text: str) -> str:
+    # A password would be one that S3 knows nothing of, and keys follow the path
+    if any(sign in text for sign in "@?#"):
+        raise ValueError("the URL must be http(s)://host[:port][/path], with nothing else")
+    return _http_url(text)
 
 
 def _http_url(text: str) -> str:

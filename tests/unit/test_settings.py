@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.cli.options import BY_NAME, OPTIONS
+from consumer.settings import LlmSettings, S3Settings
+from supervisor.cli.options import BY_NAME, GROQ_URL, OPTIONS
 from supervisor.cli.settings import read
 from supervisor.errors import InvalidSettings
 from supervisor.limits import Listen
@@ -255,3 +256,61 @@ def test_an_address_without_host_or_port_is_refused(text: str) -> None:
     """And the refusal shows one that would do."""
     with pytest.raises(InvalidSettings, match=r"--listen \(FRIENDSHIP_LISTEN\).*127\.0\.0\.1:9464"):
         read({"listen": text}, {})
+
+
+def test_s3_is_in_use_when_a_bucket_is_named() -> None:
+    """A server of one's own has the bucket in its paths, AWS in its host names; the time of a fetch is added."""
+    assert (
+        read({}, {"S3_ENDPOINT_URL": "http://127.0.0.1:9000", "S3_ALLOWED_BUCKETS": ""}).consumer.s3 is None
+    )
+    aws = read({}, {"S3_ALLOWED_BUCKETS": "logs, more.logs", "LOG_FETCH_TIMEOUT_SECONDS": "7"})
+    assert aws.consumer.s3 == S3Settings(frozenset({"logs", "more.logs"}), 7, None, path_style=False)
+    assert (aws.supervisor.message_deadline_s, aws.supervisor.drain_timeout_s) == (97, 102)
+    own = {"S3_ALLOWED_BUCKETS": "logs", "S3_ENDPOINT_URL": "http://127.0.0.1:9000"}
+    found = read({}, own)
+    assert found.consumer.s3 == S3Settings(frozenset({"logs"}), 30, own["S3_ENDPOINT_URL"], path_style=True)
+    virtual = read({}, own | {"S3_ADDRESSING_STYLE": "virtual"}).consumer.s3
+    assert virtual is not None
+    assert not virtual.path_style
+
+
+def test_the_llm_is_off_unless_it_is_switched_on() -> None:
+    """Then its time is added, and Groq wants a key; another server need not."""
+    assert read({}, {"GROQ_API_KEY": "key", "LLM_ANALYSIS_ENABLED": ""}).consumer.llm is None
+    on = {"LLM_ANALYSIS_ENABLED": "TRUE"}
+    found = read({}, on | {"GROQ_API_KEY": "key"})
+    assert found.consumer.llm == LlmSettings(GROQ_URL, "llama-3.3-70b-versatile", "key", 20, 12_000)
+    assert found.supervisor.message_deadline_s == 110
+    with pytest.raises(InvalidSettings, match="GROQ_API_KEY"):
+        read({}, on)
+    elsewhere = read({}, on | {"GROQ_BASE_URL": "http://127.0.0.1:8000/v1"}).consumer.llm
+    assert elsewhere is not None
+    assert elsewhere.api_key is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("S3_ALLOWED_BUCKETS", "logs,../other"),
+        ("S3_ALLOWED_BUCKETS", "a..b"),
+        ("S3_ALLOWED_BUCKETS", "s3://logs"),
+        ("S3_ENDPOINT_URL", "http://key:secret@host"),
+        ("S3_ENDPOINT_URL", "http://host/?x=secret"),
+        ("S3_ENDPOINT_URL", "minio:9000"),
+        ("S3_ADDRESSING_STYLE", "sideways"),
+        ("LOG_FETCH_TIMEOUT_SECONDS", "0"),
+        ("LLM_ANALYSIS_ENABLED", "maybe"),
+        ("GROQ_API_KEY", "gsk secret"),
+        ("GROQ_BASE_URL", "api.groq.com"),
+        ("GROQ_MODEL", "a\nb"),
+        ("LLM_TIMEOUT_SECONDS", "-1"),
+        ("LLM_LOG_CHARS", "0"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_at_the_start(variable: str, text: str) -> None:
+    """Not by a child, whose boot would fail again and again; and no secret is shown."""
+    with pytest.raises(InvalidSettings) as refused:
+        read({}, {variable: text})
+    (problem,) = refused.value.problems
+    assert problem.startswith(f"{variable}: ")
+    assert "secret" not in problem
