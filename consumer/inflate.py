@@ -78,6 +78,5 @@ class Inflater:
                 data, self._member = self._member.unused_data, None
                 continue
             data = self._member.unconsumed_tail
-            # With all data taken in there may be more to give out, if it was the room that ended
-            if not data and len(piece) < room:
-                return None
+            if not data:
+                return None  # what it has taken in and not yet given out comes with the next chunk: more must follow

@@ -204,7 +204,7 @@ def test_a_program_that_fails_is_not_quoted(stranger: pytest.MonkeyPatch) -> Non
 
 
 def test_a_program_that_hangs_is_killed(stranger: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Also where it has told nobody anything; nothing of it is left."""
+    """At the end of its time, and nothing of it is left."""
     started: list[aws._BoundedProgram] = []
 
     class Noted(aws._BoundedProgram):
@@ -213,7 +213,7 @@ def test_a_program_that_hangs_is_killed(stranger: pytest.MonkeyPatch, tmp_path: 
             return super().communicate(timeout=0.3)
 
     stranger.setattr(aws, "_BoundedProgram", Noted)
-    configure(stranger, program("import signal; signal.pause()"))
+    configure(stranger, program("import signal; signal.alarm(30); signal.pause()"))
     with pytest.raises(CredentialsUnavailable) as caught:
         signed(Account())
     assert str(caught.value) == "TimeoutExpired"
