@@ -49,7 +49,9 @@ def _prefix(_context: click.Context, _parameter: click.Parameter, value: str) ->
 
 @click.command(cls=SectionedCommand)
 @as_json
-@click.option("--rate", metavar="N", type=float, callback=_rate, help="Messages a second, at most.")
+@click.option(
+    "--rate", metavar="N", type=float, callback=_rate, help="Messages a second, at most.  [default: no limit]"
+)
 @click.option(
     "--log-to",
     type=click.Choice([MESSAGE, ROW, S3]),

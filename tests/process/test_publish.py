@@ -26,10 +26,12 @@ from tests.fixtures.desk import Desk
 from tests.fixtures.eventually import eventually
 from tests.fixtures.proxy import Proxy
 from tests.fixtures.s3 import S3Server
-from tests.process.test_cli import PROGRAM
+from tests.process.test_cli import PROGRAM, Start
 
 ENOUGH_S = 120
 """For a program that ends by itself; only reached by a failing test."""
+
+Stream = int | IO[bytes]
 
 MANY = 800
 ALL = 10_000
@@ -40,14 +42,17 @@ FEW = 60
 class Publishing:
     """A `publish` at work, and how it ended."""
 
-    def __init__(self, arguments: tuple[str, ...], environment: dict[str, str], **streams: Any) -> None:
-        streams = {"stdin": subprocess.DEVNULL, "stderr": subprocess.PIPE} | streams
-        self.process: subprocess.Popen[bytes] = subprocess.Popen(
-            [*PROGRAM, "publish", *arguments],
-            text=False,
-            env=os.environ | environment,
-            stdout=subprocess.PIPE,
-            **streams,
+    def __init__(
+        self,
+        arguments: tuple[str, ...],
+        environment: dict[str, str],
+        *,
+        stdin: Stream = subprocess.DEVNULL,
+        stderr: Stream = subprocess.PIPE,
+    ) -> None:
+        command = [*PROGRAM, "publish", *arguments]
+        self.process = subprocess.Popen(
+            command, env=os.environ | environment, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr
         )
 
     def signal(self, number: signal.Signals) -> None:
@@ -742,3 +747,19 @@ def test_what_cannot_be_meant_is_said_before_anything_is_sent(
     ended = publish(*arguments, file, more=away).ended()
     assert (ended.code, ended.out) == (2, "")
     assert said in " ".join(ended.err.split())
+
+
+@pytest.mark.parametrize("door", ["message", "row", "s3"])
+def test_every_door_leads_to_the_same_score(
+    publish: Publish, start_worker: Start, desk: Desk, s3: S3Server, tmp_path: Path, *, door: str
+) -> None:
+    """Workers find the log where it was put, and count each conversation once."""
+    made = [make(f"c-{number:05}", f"user-{number % 3}") for number in range(20)]
+    desk.published.update({each.conversation_id: each for each in made})
+    file = written(tmp_path / "a.jsonl", b"\n".join(each.body for each in made))
+    assert publish(f"--log-to={door}", file, more=s3.environment()).ended().code == 0
+    worker = start_worker(**s3.environment())
+    worker.wait_until(lambda: desk.statuses()["PROCESSED"] == len(made), "all are processed")
+    assert worker.stop() == 0
+    desk.assert_all_scored()
+    desk.assert_clean_ending(worker)

@@ -195,8 +195,8 @@ class Delivery:
         self.tally.before_accepted += place.accepted
         self.tally.before_refused += place.refused
         self.screen.skip(size)
-        where = "it was done" if place.ended else f"goes on after {sheet.unit} {place.number}"
-        self.screen.say(f"{sheet.name}: {where}: an earlier run was interrupted (--from-start begins anew)")
+        how = "it was done by an earlier run" if place.ended else f"goes on after {sheet.unit} {place.number}"
+        self.screen.say(f"{sheet.name}: {how} (--from-start: begins anew)")
 
     def _unrecorded(self, error: OSError) -> None:
         self.journal = None

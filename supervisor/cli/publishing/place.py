@@ -1,6 +1,6 @@
 """How far a file has been published, and whether that still holds for the file as it is now. Values only."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 import msgspec
@@ -83,16 +83,16 @@ def judge(place: Place, then: Identity, now: Identity) -> Place | Changed:
     return place if now.size == then.size else replace(place, ended=False)
 
 
-def encode(place: Place, identity: Identity) -> bytes:
-    """Write a record: always RECORD_BYTES long, so that one write replaces the one before."""
-    text = msgspec.json.encode({"version": VERSION, "place": asdict(place), "identity": asdict(identity)})
-    return (b"%08x %b" % (crc32(text), text)).ljust(RECORD_BYTES - 1) + b"\n"
-
-
 class _Record(msgspec.Struct):
     version: int
     place: Place
     identity: Identity
+
+
+def encode(place: Place, identity: Identity) -> bytes:
+    """Write a record: always RECORD_BYTES long, so that one write replaces the one before."""
+    text = msgspec.json.encode(_Record(VERSION, place, identity))
+    return (b"%08x %b" % (crc32(text), text)).ljust(RECORD_BYTES - 1) + b"\n"
 
 
 def decode(record: bytes) -> tuple[Place, Identity] | None:
