@@ -33,13 +33,14 @@ class S3Settings:
     """Where logs are kept outside: buckets are the only ones that are ever asked.
 
     timeout_s: of one whole fetch. endpoint: base URL of a server of one's own, None for AWS. path_style: the bucket
-    stands in the path, not in the host's name.
+    stands in the path, not in the host's name. web_identity: who we are is asked of STS, as for a pod's role.
     """
 
     buckets: frozenset[str]
     timeout_s: float = 30.0
     endpoint: str | None = field(default=None, repr=False)
     path_style: bool = True
+    web_identity: bool = False
 
 
 @dataclass(frozen=True, slots=True)

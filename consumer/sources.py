@@ -77,7 +77,7 @@ class Sources:
 
     def find(self, claim: Claimed) -> Found:
         """Get the log of an event, from S3 before its row. Raises LogUnavailable, with what was wrong in each place."""
-        not_in_s3 = "its row names no URL"
+        not_in_s3 = "and no URL is known"
         if claim.conversation_log_url is not None:
             fetched = self._fetched(claim.conversation_log_url)
             if not isinstance(fetched, str):
@@ -86,7 +86,7 @@ class Sources:
         report = partial(self._runtime.claimed, claim.event_id, claim.epoch)
         row = self._patience.hold(report, partial(self._store.stored_log, claim.event_id))
         if row is None:
-            raise LogUnavailable(f"no log in the message, none in the row; S3: {not_in_s3}")
+            raise LogUnavailable(f"no log in the message, none in the row; {not_in_s3}")
         found = Found(stored(row, self._max_bytes), "row")
         if claim.conversation_log_url is not None:
             fields = {"conversation_id": claim.conversation_id, "reason": not_in_s3}
@@ -96,7 +96,7 @@ class Sources:
     def _fetched(self, url: str) -> bytearray | str:
         """Give the log, or why there is none."""
         if self._archive is None:
-            return "not in use, S3_ALLOWED_BUCKETS names no bucket"
+            return "S3 is not in use: S3_ALLOWED_BUCKETS names no bucket"
         self._patience.give_back_if_over("stopping before the log was fetched")
         reason = ""
         self._runtime.fetching()

@@ -10,7 +10,7 @@ import psutil
 
 from consumer.settings import MIB
 from supervisor import container
-from supervisor.arithmetic import IDLE_RSS_BYTES, LLM_LOAD, NO_LOAD, S3_LOAD, Balance, Demand, Load
+from supervisor.arithmetic import IDLE_RSS_BYTES, LLM_LOAD, NO_LOAD, ROLE_LOAD, S3_LOAD, Balance, Demand, Load
 from supervisor.cli.options import BY_NAME
 from supervisor.cli.settings import HARD_FACTOR, Settings
 from supervisor.container import Container
@@ -64,8 +64,13 @@ class Outlook:
 
 def load(given: Settings) -> Load:
     """Say what S3 and the LLM add, where they are in use."""
-    s3 = S3_LOAD if given.consumer.s3 is not None else NO_LOAD
-    return s3 + (LLM_LOAD if given.consumer.llm is not None else NO_LOAD)
+    s3, llm = given.consumer.s3, given.consumer.llm
+    in_use = (
+        (S3_LOAD, s3 is not None),
+        (ROLE_LOAD, s3 is not None and s3.web_identity),
+        (LLM_LOAD, llm is not None),
+    )
+    return sum((load for load, used in in_use if used), NO_LOAD)
 
 
 def idle_bytes(given: Settings) -> int:

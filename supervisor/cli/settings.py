@@ -163,7 +163,8 @@ def _s3(reader: "_Reader") -> S3Settings | None:
     if not buckets:
         return None
     path_style = bool(endpoint) if style == "auto" else style == "path"
-    return S3Settings(buckets, timeout_s, endpoint or None, path_style)
+    web_identity = reader.is_set("AWS_WEB_IDENTITY_TOKEN_FILE")
+    return S3Settings(buckets, timeout_s, endpoint or None, path_style, web_identity)
 
 
 def _llm(reader: "_Reader") -> LlmSettings | None:
@@ -247,6 +248,10 @@ class _Reader:
         """Note what is wrong with a setting."""
         option = BY_NAME[name]
         self.problems.append(Problem(name, option.section, f"{option.source}: {text}"))
+
+    def is_set(self, variable: str) -> bool:
+        """Say whether a variable that is not ours is set."""
+        return bool(self._environ.get(variable))
 
     def text(self, name: str) -> str:
         option = BY_NAME[name]

@@ -15,7 +15,7 @@ from supervisor.arithmetic import (
 )
 from supervisor.limits import MB
 
-LOAD = st.sampled_from([NO_LOAD, S3_LOAD, S3_LOAD + LLM_LOAD])
+LOAD = st.sampled_from([NO_LOAD, S3_LOAD, S3_LOAD + ROLE_LOAD + LLM_LOAD])
 CHILDREN = st.integers(1, 500)
 HARD = st.integers(1, 4_000 * MB)
 LIMIT = st.integers(0, 500_000 * MB)
