@@ -24,7 +24,7 @@ from scripts.conversations import make
 from scripts.servers.rabbitmq import RabbitMQ
 from tests.fixtures.desk import Desk
 from tests.fixtures.eventually import eventually
-from tests.fixtures.proxy import Proxy
+from tests.fixtures.proxy import Loss, Proxy
 from tests.fixtures.s3 import S3Server
 from tests.process.test_cli import PROGRAM, Start
 
@@ -65,7 +65,10 @@ class Publishing:
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-            self.process.communicate()
+            self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
 
 
 class Ended:
@@ -392,6 +395,28 @@ def stalled(running: Publishing, proxy: Proxy, tmp_path: Path) -> None:
         return process.status() == psutil.STATUS_SLEEPING and len(stood) > 20 and len(set(stood[-20:])) == 1
 
     eventually(stands, "nothing goes on")
+
+
+@pytest.mark.parametrize(("loss", "times"), [(Loss.REQUEST, 1), (Loss.REPLY, 2)])
+def test_a_line_in_doubt_goes_again(
+    publish: Publish,
+    desk: Desk,
+    tmp_path: Path,
+    proxied: tuple[Proxy, dict[str, str]],
+    *,
+    loss: Loss,
+    times: int,
+) -> None:
+    """It never arrived, or its confirm did not: nobody knows, and nothing is recorded before the confirm."""
+    proxy, away = proxied
+    made = bodies(FEW)
+    file = lines_file(tmp_path / "a.jsonl", FEW)
+    proxy.arm(b'"c-00030"', loss)
+    ended = publish(file, more=away).ended()
+    assert (ended.code, ended.accepted) == (1, 30)
+    assert "the line under way may have arrived; the same command goes on after line 30 of" in ended.err
+    assert publish(file, more=away).ended().code == 0
+    assert taken(desk) == made[:30] + made[30:31] * times + made[31:]
 
 
 def test_the_line_under_way_is_confirmed_before_a_stop(
