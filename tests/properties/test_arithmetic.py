@@ -7,6 +7,7 @@ from supervisor.arithmetic import (
     IDLE_CHILD_BYTES,
     LLM_LOAD,
     NO_LOAD,
+    ROLE_LOAD,
     S3_LOAD,
     SHARED_BYTES,
     Balance,
