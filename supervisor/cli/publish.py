@@ -151,7 +151,8 @@ def _standing(delivery: Delivery | None, *, in_doubt: bool) -> str:
             here = f"{sheet.unit} {book.place.number} of {sheet.name}"
             done = f"after {here}" if book.place.number else f"with {sheet.name}"
             if book.is_kept:
-                return f"{doubt}the same command goes on {done}"
+                same = "the same command without --from-start" if delivery.from_start else "the same command"
+                return f"{doubt}{same} goes on {done}"
             return f"{doubt}done up to {here}, which is recorded nowhere"
     raise AssertionError
 

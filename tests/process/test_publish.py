@@ -538,8 +538,13 @@ def test_from_start_begins_anew(publish: Publish, desk: Desk, tmp_path: Path) ->
     """Whatever is recorded."""
     file = lines_file(tmp_path / "a.jsonl", 50)
     first = interrupted(publish, tmp_path, file)
+    running = publish("--from-start", "--rate=20", file)
+    eventually(partial(has, desk, first.accepted + 3), "it is at work")
+    running.signal(signal.SIGINT)
+    second = running.ended()
+    assert "the same command without --from-start goes on after line" in second.err
     assert publish("--from-start", file).ended().accepted == 50
-    assert desk.depth() == 50 + first.accepted
+    assert desk.depth() == 50 + first.accepted + second.accepted
     assert recorded(tmp_path) == []
 
 
@@ -589,6 +594,23 @@ def test_without_a_record_it_goes_on_and_says_so(publish: Publish, tmp_path: Pat
     assert (ended.code, ended.accepted) == (0, 10)
     assert len(ended.err.splitlines()) == 1
     assert "after an interruption the same command would begin anew" in ended.err
+
+
+def test_a_record_that_fails_on_the_way_leaves_no_other_behind(
+    publish: Publish, desk: Desk, tmp_path: Path
+) -> None:
+    """A file that was done before would else be passed over by the next run, which is meant to publish it again."""
+    first, second = (lines_file(tmp_path / "in" / f"{name}.jsonl", 50) for name in "ab")
+    interrupted(publish, tmp_path, second)
+    (journal,) = recorded(tmp_path)
+    journal.unlink()
+    journal.mkdir()
+    taken(desk)
+    for _ in range(2):
+        ended = publish(first.parent).ended()
+        assert (ended.code, ended.accepted) == (0, 100)
+        assert "cannot be recorded (Is a directory" in ended.err
+        assert f"{second}: the record of where it stood cannot be removed" in ended.err
 
 
 def test_a_file_that_another_is_publishing_is_left_to_it(

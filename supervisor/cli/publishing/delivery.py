@@ -8,7 +8,7 @@ scored once however often its message comes. No death leaves a line out.
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -64,8 +64,9 @@ class Book:
 
 @dataclass(slots=True)
 class Delivery:
-    """One run. journal: None when none can be kept. max_bytes: of one message.
+    """One run. max_bytes: of one message.
 
+    recording: where it stands is recorded; not for long where the journal cannot be written.
     current: the file that is being published, for whoever tells of an interruption.
     """
 
@@ -74,10 +75,11 @@ class Delivery:
     stop: Stop
     screen: Screen
     tally: Tally
-    journal: Journal | None
+    journal: Journal
     max_bytes: int
     pace: Pace
     from_start: bool
+    recording: bool = field(default=True, init=False)
     current: tuple[Sheet, Book] | None = field(default=None, init=False)
 
     def run(self, sheets: Sequence[Sheet]) -> None:
@@ -103,8 +105,8 @@ class Delivery:
             book = Book(page, self._unrecorded)
             self.current = sheet, book
             place = self._recorded(sheet, page)
+            book.place = place
             if place.ended:
-                book.place = place
                 self._go_on(sheet, place, sheet.size or 0)
                 return
             reader, entries = self._read(sheet, stack, place)
@@ -162,7 +164,7 @@ class Delivery:
                 assert_never(sheet.unit)
 
     def _page(self, sheet: Sheet, stack: ExitStack) -> Page | None:
-        if self.journal is None or not sheet.is_resumable:
+        if not self.recording or not sheet.is_resumable:
             return None
         try:
             return stack.enter_context(self.journal.page(os.path.realpath(sheet.path)))
@@ -199,17 +201,22 @@ class Delivery:
         self.screen.say(f"{sheet.name}: {how} (--from-start: begins anew)")
 
     def _unrecorded(self, error: OSError) -> None:
-        self.journal = None
+        self.recording = False
         self.screen.say(
             f"where it stands cannot be recorded ({error.strerror}; --journal names another directory): "
             "after an interruption the same command would begin anew"
         )
 
     def _forget(self, sheet: Sheet) -> None:
-        if self.journal is not None:
-            # Whoever is at it now keeps its record
-            with suppress(AlreadyUnderWay, OSError):
-                self.journal.forget(os.path.realpath(sheet.path))
+        try:
+            self.journal.forget(os.path.realpath(sheet.path))
+        except AlreadyUnderWay:
+            pass  # whoever is at it now keeps its record
+        except OSError as error:
+            self.screen.say(
+                f"{sheet.name}: the record of where it stood cannot be removed ({error.strerror}): "
+                "give --from-start to publish it again"
+            )
 
 
 def _is_resumable(sheet: Sheet) -> bool:
