@@ -146,8 +146,9 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "s3_buckets", None, "S3_ALLOWED_BUCKETS", "", "LIST",
-        SOURCES, "Comma list of the buckets that logs may be read from; needs the extra s3. Unset: none, and no S3 at "
-        "all. Credentials and region come from where AWS's tools look (AWS_ACCESS_KEY_ID, AWS_PROFILE, a role ...).",
+        SOURCES, "Comma list of the buckets that logs may be read from, or written to by publish; needs the extra s3. "
+        "Unset: none, and no S3 at all. Credentials and region come from where AWS's tools look (AWS_ACCESS_KEY_ID, "
+        "AWS_PROFILE, a role ...).",
     ),
     Option(
         "s3_endpoint_url", None, "S3_ENDPOINT_URL", "", "URL",
