@@ -32,7 +32,7 @@ import msgspec
 
 from consumer.deadline import Deadline
 from consumer.errors import ConsumerError
-from consumer.transport import exchange, unanswered
+from consumer.transport import capped, exchange, unanswered
 
 CALL = b"/extract_facts"
 ANSWER_MAX_BYTES = 8 * 1024 * 1024
@@ -367,17 +367,9 @@ def _once(payload: Iterable[bytes]) -> Generator[bytes, None, None]:
 
 def _read(response: httpcore.Response) -> _Reply:
     """Read a reply as far as it is of use: the body of a 200, in no other encoding, up to the cap."""
-    headers = {name.lower(): value.decode("latin-1") for name, value in response.headers}
+    headers = {name.lower(): value for name, value in response.headers}
     if verdict(response.status) is not Verdict.ANSWERED:
-        return _Reply(response.status, retry_after=headers.get(b"retry-after"))
-    if headers.get(b"content-encoding", "identity").strip().lower() not in {"identity", ""}:
-        return _Reply(response.status, flaw="encoded, though identity was asked for")
-    too_large = f"larger than {ANSWER_MAX_BYTES} bytes"
-    if int(headers.get(b"content-length", "0")) > ANSWER_MAX_BYTES:
-        return _Reply(response.status, flaw=too_large)
-    body = bytearray()
-    for chunk in response.iter_stream():
-        body += chunk
-        if len(body) > ANSWER_MAX_BYTES:
-            return _Reply(response.status, flaw=too_large)
-    return _Reply(response.status, body=bytes(body))
+        wait = headers.get(b"retry-after")
+        return _Reply(response.status, retry_after=None if wait is None else wait.decode("latin-1"))
+    body = capped(headers, response.iter_stream(), ANSWER_MAX_BYTES)
+    return _Reply(response.status, flaw=body) if isinstance(body, str) else _Reply(response.status, body=body)

@@ -22,12 +22,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
+import httpcore
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer import deadline as deadline_module
-from consumer.deadline import pause_ms
+from consumer.deadline import Deadline, pause_ms
 from consumer.memory_api import (
     ANSWER_MAX_BYTES,
     Endpoint,
@@ -44,7 +45,9 @@ from consumer.memory_api import (
     prepare,
     verdict,
 )
+from consumer.transport import exchange, unanswered
 from scripts.servers.memory_api import Behaviour, MemoryApiStandIn, facts_for
+from tests.fixtures.raw_server import RawServer
 
 MIB = 1024 * 1024
 NOW = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
@@ -973,3 +976,14 @@ def test_failures_say_what_they_are() -> None:
     for failure, other in itertools.combinations(failures, 2):
         assert str(failure)
         assert str(failure) != str(other)
+
+
+def test_what_cannot_be_sent_is_not_shown() -> None:
+    """A header that is refused may hold a secret: its text stays out of the reason."""
+    with pytest.raises(httpcore.LocalProtocolError) as refused, RawServer(lambda _: None) as server:
+        url, headers = httpcore.URL(server.url), [(b"Host", b"here"), (b"Authorization", b"Bearer secret\n")]
+        deadline = Deadline.after(5.0, lambda: None)
+        with exchange(b"GET", url, headers, None, ssl_context=None, deadline=deadline):
+            pass
+    assert "secret" in str(refused.value), "the library shows it"
+    assert "secret" not in unanswered(refused.value)
