@@ -980,10 +980,14 @@ def test_failures_say_what_they_are() -> None:
 
 def test_what_cannot_be_sent_is_not_shown() -> None:
     """A header that is refused may hold a secret: its text stays out of the reason."""
-    with pytest.raises(httpcore.LocalProtocolError) as refused, RawServer(lambda _: None) as server:
-        url, headers = httpcore.URL(server.url), [(b"Host", b"here"), (b"Authorization", b"Bearer secret\n")]
+    headers = [(b"Host", b"here"), (b"Authorization", b"Bearer secret\n")]
+
+    def ask(url: httpcore.URL) -> None:
         deadline = Deadline.after(5.0, lambda: None)
         with exchange(b"GET", url, headers, None, ssl_context=None, deadline=deadline):
             pass
+
+    with RawServer(lambda _: None) as server, pytest.raises(httpcore.LocalProtocolError) as refused:
+        ask(httpcore.URL(server.url))
     assert "secret" in str(refused.value), "the library shows it"
     assert "secret" not in unanswered(refused.value)
