@@ -210,6 +210,7 @@ def _bucket(settings: S3Settings | None, wanted: str | None) -> str:
 
 def _s3_door(settings: S3Settings | None, bucket: str, prefix: str) -> Door:
     from consumer import s3  # noqa: PLC0415 - costs megabytes, and needs the extra
+    from consumer.buckets import log_url  # noqa: PLC0415 - of no use without it
 
     assert settings is not None, "the bucket is one of its own"
     try:
@@ -221,4 +222,4 @@ def _s3_door(settings: S3Settings | None, bucket: str, prefix: str) -> Door:
     if missing:
         raise InvalidSettings(["--log-to s3: the extra s3 is not installed (friendship-supervisor[s3])"])
     archive = s3.Archive(settings, ssl_context=None, pump=lambda: None)
-    return S3Door(archive.write, lambda conversation_id: s3.log_url(bucket, prefix, conversation_id))
+    return S3Door(archive.write, lambda conversation_id: log_url(bucket, prefix, conversation_id))

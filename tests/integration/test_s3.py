@@ -20,8 +20,9 @@ from pathlib import Path
 
 import pytest
 
+from consumer.buckets import log_url
 from consumer.errors import LogUnavailable
-from consumer.s3 import Archive, log_url
+from consumer.s3 import Archive
 from consumer.settings import S3Settings
 from scripts.servers.tls import Front, Kind, Wallet
 from tests.fixtures.raw_server import RawServer

@@ -370,8 +370,8 @@ def test_without_the_extra_only_prepare_fails() -> None:
     program = """if True:
         import sys
         sys.modules["botocore"] = None
-        from consumer import s3
-        assert s3.log_url("b", "p", "1") == "s3://b/p/1.json.gz"
+        from consumer import buckets, s3
+        assert buckets.log_url("b", "p", "1") == "s3://b/p/1.json.gz"
         try:
             s3.prepare()
         except ImportError:
