@@ -8,6 +8,7 @@ class Result(StrEnum):
     """What came of an analysis. Anything but `used` leaves the defaults."""
 
     OFF = "off"
+    NOT_NEEDED = "not_needed"  # nothing was said
     USED = "used"
     TIMEOUT = "timeout"
     ERROR = "error"
@@ -25,5 +26,6 @@ class Analysis:
 
 
 UNASKED = Analysis(Result.OFF)
-RESULTS = tuple(result.value for result in Result if result is not Result.OFF)
+NOT_NEEDED = Analysis(Result.NOT_NEEDED)
+RESULTS = tuple(result.value for result in Result if result not in {Result.OFF, Result.NOT_NEEDED})
 """How an analysis that was begun may end."""

@@ -17,7 +17,7 @@ from consumer import holder
 from consumer.admission import Admission, admit
 from consumer.amqp import BrokerLink, nap
 from consumer.backoff import jittered
-from consumer.errors import BodyNotKept, BrokerAway, NoRoom
+from consumer.errors import BodyNotKept, BrokerAway, GiveBack, NoRoom
 from consumer.memory_api import MemoryApi
 from consumer.outcome import Outcome
 from consumer.pipeline import Pipeline
@@ -119,14 +119,22 @@ class Child:
             ssl_context=self.ssl_context,
             pump=wait_lightly,
         )
-        archive = analyse = None
+
+        def wait_for_what_can_be_done_again() -> None:
+            wait_lightly()
+            if runtime.hurry_requested():
+                raise GiveBack("stopping before the call")
+
+        archive = analyst = None
         # Their modules load what nobody else needs
         if self.settings.s3 is not None:
-            s3 = import_module("consumer.s3")
-            archive = s3.Archive(self.settings.s3, ssl_context=self.ssl_context, pump=wait_lightly)
+            archive = import_module("consumer.s3").Archive(
+                self.settings.s3, ssl_context=self.ssl_context, pump=wait_for_what_can_be_done_again
+            )
         if self.settings.llm is not None:
-            llm = import_module("consumer.llm")
-            analyse = llm.Analyst(self.settings.llm, ssl_context=self.ssl_context, pump=wait_lightly).hear
+            analyst = import_module("consumer.llm").Analyst(
+                self.settings.llm, ssl_context=self.ssl_context, pump=wait_for_what_can_be_done_again
+            )
         return Pipeline(
             runtime=runtime,
             link=link,
@@ -140,7 +148,7 @@ class Child:
             rng=Random(),  # noqa: S311 (jitter)
             now=lambda: datetime.now(UTC),
             archive=archive,
-            analyse=analyse,
+            analyst=analyst,
         )
 
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
-from consumer.errors import MalformedMessage
+from consumer.errors import MalformedMessage, NothingUsable
 from consumer.items import (
     BY_SPEAKER,
     PERHAPS_BLANK,
@@ -115,7 +115,7 @@ def _frugally(log: Json, head: bytes) -> Transcript:
 
 def _told(scan: "_Scan", items: int, head: bytes, chunks: Iterator[Parts], length: int) -> Transcript:
     if items and scan.unusable == items:
-        raise MalformedMessage(f"none of the log's {items} items can be used")
+        raise NothingUsable(f"none of the log's {items} items can be used")
     tail = b"}]}" if scan.messages else b"]}"
     payload = Payload(chain([[head]], chunks, [[tail]]), len(head) + length + len(tail))
     return Transcript(payload, scan.messages, scan.turns, scan.empty, scan.unusable)

@@ -3,7 +3,8 @@
 ConsumerError
 ├── MalformedMessage      the message can never be processed
 │   ├── MessageTooLarge
-│   └── MessageTooHeavy
+│   ├── MessageTooHeavy
+│   └── NothingUsable     a log, but not one of its items can be used
 ├── LogUnavailable        the conversation's log is in none of its places
 ├── LogUnusable           the log in storage is none
 ├── BrokerAway            the broker is lost: the delivery has gone back to it
@@ -39,6 +40,10 @@ class MessageTooHeavy(MalformedMessage):
     """The body is within the limit, but not even a fresh child has room for it."""
 
     code = "MEMORY_BUDGET_EXCEEDED"
+
+
+class NothingUsable(MalformedMessage):
+    """It holds a log, and not one item of it can be used."""
 
 
 class LogUnavailable(ConsumerError):

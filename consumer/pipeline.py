@@ -18,21 +18,21 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from random import Random
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from consumer import scoring, sources, suspicion
-from consumer.analysis import UNASKED, Analysis, Result
+from consumer.analysis import NOT_NEEDED, UNASKED, Analysis, Result
 from consumer.claiming import ACCOUNT_POLL_S, Claiming
 from consumer.conversation import Payload, Transcript, transcribe
 from consumer.disposition import ErrorCode, Failure, retry_delay_s, verdict_on_claim
 from consumer.errors import (
     BrokerAway,
     GiveBack,
-    LogUnusable,
     MalformedMessage,
     MessageTooHeavy,
     MessageTooLarge,
     NoRoom,
+    NothingUsable,
 )
 from consumer.failures import call_end, failure_of, out_of_memory
 from consumer.job import Job, claim_request
@@ -43,11 +43,15 @@ from consumer.patience import Patience
 from consumer.ports import Delivery, Link, Past, Store
 from consumer.runtime import Runtime
 from consumer.settings import ConsumerSettings
-from consumer.sources import Archive, Sources
+from consumer.sources import Archive, Found, Sources
 from consumer.suspicion import Doubt
 from repository.deaths import NO_HISTORY, History, Mark
 from repository.errors import BadData, DatabaseAway, Fenced, RepositoryError
 from repository.rows import Bill, Claimed, Refusal, Refused, UserStatus
+
+if TYPE_CHECKING:
+    # Loaded only where an LLM is asked
+    from consumer.excerpt import Excerpt
 
 log = logging.getLogger("friendship.pipeline")
 
@@ -63,21 +67,29 @@ class Api(Protocol):
         ...
 
 
-Analyse = Callable[[Json], Analysis]
-"""Has an LLM judge a log; any failure is a result."""
+class Analyst(Protocol):
+    """The LLM: consumer.llm.Analyst."""
+
+    def excerpt(self, log: Json) -> "Excerpt":
+        """Choose what of a log is shown. Raises MalformedMessage when it is none."""
+        ...
+
+    def analyse(self, told: "Excerpt") -> Analysis:
+        """Have it judged; any failure is a result."""
+        ...
 
 
-class _Heard(NamedTuple):
-    """A log that was read. place: where from. details: of its analysis, for the breakdown."""
+class _Reading(NamedTuple):
+    """A log that was read. place: where from. shown: what of it an LLM may see; None where none is asked."""
 
     transcript: Transcript
     place: str
-    analysis: Analysis
-    details: dict[str, Any]
+    size_bytes: int
+    shown: "Excerpt | None"
 
 
 class Pipeline:
-    """Deals with deliveries, one after the other. archive, analyse: None where S3 or the LLM is not in use."""
+    """Deals with deliveries, one after the other. archive, analyst: None where S3 or the LLM is not in use."""
 
     def __init__(  # noqa: PLR0913 (the parts it ties together, and time and chance)
         self,
@@ -95,7 +107,7 @@ class Pipeline:
         now: Callable[[], datetime],
         clock: Callable[[], float] = time.monotonic,
         archive: Archive | None = None,
-        analyse: Analyse | None = None,
+        analyst: Analyst | None = None,
     ) -> None:
         self._runtime = runtime
         self._link = link
@@ -108,7 +120,7 @@ class Pipeline:
         self._patience = Patience(runtime, link, reach, rng)
         self._claiming = Claiming(runtime, link, store, self._patience, clock)
         self._sources = Sources(runtime, store, self._patience, archive, settings.max_message_bytes)
-        self._analyse = analyse
+        self._analyst = analyst
         self._rng = rng
         self._now = now
         self._clock = clock
@@ -217,6 +229,9 @@ class Pipeline:
                 outcome = Outcome.DUPLICATE
             case Refusal.EARLY:
                 outcome = Outcome.EARLY
+        if refused.event_id is not None and not refused.settled and job.request.conversation_log_url:
+            keep = partial(self._store.keep_url, refused.event_id, job.request.conversation_log_url)
+            self._patience.hold(self._runtime.writing, keep)
         if refused.event_id is not None and not refused.settled and not refused.log_durable:
             try:
                 self._park_unread(job, refused.event_id)
@@ -305,47 +320,61 @@ class Pipeline:
             self._patience.hold(self._runtime.writing, partial(self._store.skip, claim, bill=self._bill(job)))
             log.info("message_skipped", extra=self._fields(job, claim))
             return Outcome.SKIPPED
-        heard = self._hear(job, claim)
-        transcript, facts, call_ms = heard.transcript, 0, 0
+        transcript, place, shown = self._read(job, claim)
+        analysis, details = self._analysed(shown, transcript)
+        facts, call_ms = 0, 0
         if transcript.messages:
             self._patience.give_back_if_over("stopping before the call")
             facts, call_ms = self._ask(claim, transcript.payload)
         seen = scoring.Observations(
             turns=transcript.turns,
             new_facts=facts,
-            questions=heard.analysis.questions,
-            emotion=heard.analysis.emotion,
+            questions=analysis.questions,
+            emotion=analysis.emotion,
         )
-        counts = _counts(transcript) | {"log_source": heard.place, "memory_api_ms": call_ms}
-        return self._complete(job, claim, seen, heard.details | counts)
+        counts = _counts(transcript) | {"log_source": place, "memory_api_ms": call_ms}
+        return self._complete(job, claim, seen, details | counts)
 
-    def _hear(self, job: Job, claim: Claimed) -> _Heard:
-        """Read the log, and have it judged: it is held by the transcript alone from here on."""
-        log: Json
+    def _read(self, job: Job, claim: Claimed) -> tuple[Transcript, str, "Excerpt | None"]:
+        """Read the log: the transcript alone holds it from here on."""
+        read = partial(self._understood, claim)
         if job.message.log is not None:
-            log, place = job.message.log, "message"
-            transcript = transcribe(log, claim.user_id, claim.conversation_id)
+            reading = read(Found(job.message.log, "message"))
             job.log_read()
         else:
-            log, place = self._sources.find(claim)
-            job.body_bytes = memoryview(log).nbytes
-            transcript = _transcribed(log, claim)
-        analysis, details = UNASKED, {"llm": UNASKED.result.value}
-        if self._analyse is not None and transcript.messages:
-            self._patience.give_back_if_over("stopping before the analysis")
-            analysis, details = self._judged(self._analyse, log)
-        return _Heard(transcript, place, analysis, details)
+            reading = self._sources.read(claim, lambda found: _mended(read, found))
+            job.body_bytes = reading.size_bytes
+        return reading.transcript, reading.place, reading.shown
 
-    def _judged(self, analyse: Analyse, log: Json) -> tuple[Analysis, dict[str, Any]]:
+    def _understood(self, claim: Claimed, found: Found) -> _Reading:
+        """Read a log that was found. Raises MalformedMessage when it is none."""
+        # First what is shown: it indexes the items as well, and two such indexes of 60 MB would be over the budget
+        shown = self._analyst.excerpt(found.data) if self._analyst is not None else None
+        transcript = transcribe(found.data, claim.user_id, claim.conversation_id)
+        return _Reading(transcript, found.place, memoryview(found.data).nbytes, shown)
+
+    def _analysed(self, shown: "Excerpt | None", transcript: Transcript) -> tuple[Analysis, dict[str, Any]]:
+        """Have the LLM judge, if there is one; its part of the breakdown."""
+        if self._analyst is None or shown is None:
+            analysis = UNASKED
+        elif not transcript.messages:
+            analysis = NOT_NEEDED
+        elif not shown.said:
+            analysis = Analysis(Result.ERROR, reason="not one turn fits into LLM_LOG_CHARS")
+        else:
+            return self._asked(self._analyst, shown)
+        return analysis, _told(analysis)
+
+    def _asked(self, analyst: Analyst, shown: "Excerpt") -> tuple[Analysis, dict[str, Any]]:
+        self._patience.give_back_if_over("stopping before the analysis")
         analysis = Analysis(Result.ERROR)
         started = self._clock()
         self._runtime.analysing()
         try:
-            analysis = analyse(log)
+            analysis = analyst.analyse(shown)
         finally:
             self._runtime.analysed(analysis.result.value)
-        details = {"llm": analysis.result.value, "llm_ms": round((self._clock() - started) * 1000)}
-        return analysis, details | ({"llm_reason": analysis.reason} if analysis.reason else {})
+        return analysis, _told(analysis) | {"llm_ms": round((self._clock() - started) * 1000)}
 
     def _ask(self, claim: Claimed, payload: Payload) -> tuple[int, int]:
         self._runtime.calling()
@@ -492,19 +521,20 @@ class Pipeline:
         return fields if claim is None else fields | {"attempt": claim.attempt}
 
 
-def _transcribed(log: Json, claim: Claimed) -> Transcript:
-    """Read a log that no message carried. Raises LogUnusable."""
+def _mended(read: Callable[[Found], _Reading], found: Found) -> _Reading:
+    """Read a log; if it is none, again with half characters mended, as those of a message are."""
     try:
-        return transcribe(log, claim.user_id, claim.conversation_id)
+        return read(found)
+    except NothingUsable:
+        raise
     except MalformedMessage:
         pass
-    try:
-        # As of a message's log: half a character, which no decoder reads, is mended first
-        return transcribe(mend(log), claim.user_id, claim.conversation_id)
-    except MalformedMessage as malformed:
-        reason = malformed.reason
-    # Not the message's fault: the event's own log is unusable, and would be at every retry
-    raise LogUnusable(f"the stored log: {reason}")
+    return read(Found(mend(found.data), found.place))
+
+
+def _told(analysis: Analysis) -> dict[str, Any]:
+    told = {"llm": analysis.result.value}
+    return told | {"llm_reason": analysis.reason} if analysis.reason else told
 
 
 def _counts(transcript: Transcript) -> dict[str, Any]:

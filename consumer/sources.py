@@ -6,10 +6,11 @@ acknowledged without a score (docs/decisions/0004).
 
 import logging
 import zlib
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
-from consumer.errors import LogUnavailable, MalformedMessage
+from consumer.errors import LogUnavailable, LogUnusable, MalformedMessage, NothingUsable
 from consumer.message import Json, parse
 from consumer.patience import Patience
 from consumer.ports import Store
@@ -17,6 +18,8 @@ from consumer.runtime import Runtime
 from repository.rows import Claimed, StoredLog
 
 log = logging.getLogger("friendship.pipeline")
+
+T = TypeVar("T")
 
 # 12 ms for 3 MB; level 6 takes 70 ms and saves little
 _LEVEL = 1
@@ -27,14 +30,11 @@ def park(body: bytes | bytearray) -> bytes:
     return zlib.compress(body, _LEVEL)
 
 
-def stored(log: StoredLog | None, max_bytes: int) -> Json:
+def stored(log: StoredLog, max_bytes: int) -> Json:
     """Read a log out of the event's row: a JSON list, or the one in a parked message.
 
-    max_bytes: the largest message that is ever parsed. Raises LogUnavailable when there is none, or none that
-    can be read.
+    max_bytes: the largest message that is ever parsed. Raises LogUnavailable when it cannot be read.
     """
-    if log is None:
-        raise LogUnavailable
     if log.kind == "row":
         return log.data
     try:
@@ -75,35 +75,50 @@ class Sources:
         self._archive = archive
         self._max_bytes = max_bytes
 
-    def find(self, claim: Claimed) -> Found:
-        """Get the log of an event, from S3 before its row. Raises LogUnavailable, with what was wrong in each place."""
-        not_in_s3 = "and no URL is known"
-        if claim.conversation_log_url is not None:
-            fetched = self._fetched(claim.conversation_log_url)
-            if not isinstance(fetched, str):
-                return Found(fetched, "s3")
-            not_in_s3 = fetched
+    def read(self, claim: Claimed, reader: Callable[[Found], T]) -> T:
+        """Have the log of an event read, from S3 before its row: the first that can be.
+
+        reader: raises MalformedMessage for what is no log. Raises LogUnavailable when there is none in any place, which
+        may change; LogUnusable when there is one, and nothing in it can be used, which will not.
+        """
+        missing: list[str] = []
+        unusable: list[str] = []
+        for look in (self._in_s3, self._in_row):
+            try:
+                read = reader(look(claim))
+            except LogUnavailable as unavailable:
+                missing.append(unavailable.reason)
+            except NothingUsable as nothing:
+                unusable.append(nothing.reason)
+            except MalformedMessage as malformed:
+                missing.append(f"what is there is no log: {malformed.reason}")
+            else:
+                if claim.conversation_log_url is not None and look == self._in_row:
+                    fields = {"conversation_id": claim.conversation_id, "reason": (missing + unusable)[0]}
+                    log.warning("log_taken_from_row", extra=fields)
+                return read
+        if unusable:
+            raise LogUnusable(f"the stored log: {unusable[0]}")
+        raise LogUnavailable(f"no log in the message; S3: {missing[0]}; row: {missing[1]}")
+
+    def _in_s3(self, claim: Claimed) -> Found:
+        if claim.conversation_log_url is None:
+            raise LogUnavailable("no URL is known")
+        if self._archive is None:
+            raise LogUnavailable("not in use, as S3_ALLOWED_BUCKETS names no bucket")
+        self._patience.give_back_if_over("stopping before the log was fetched")
+        came: Literal["read", "failed"] = "failed"
+        self._runtime.fetching()
+        try:
+            data = self._archive.read(claim.conversation_log_url, self._max_bytes)
+            came = "read"
+        finally:
+            self._runtime.fetched(came)
+        return Found(data, "s3")
+
+    def _in_row(self, claim: Claimed) -> Found:
         report = partial(self._runtime.claimed, claim.event_id, claim.epoch)
         row = self._patience.hold(report, partial(self._store.stored_log, claim.event_id))
         if row is None:
-            raise LogUnavailable(f"no log in the message, none in the row; {not_in_s3}")
-        found = Found(stored(row, self._max_bytes), "row")
-        if claim.conversation_log_url is not None:
-            fields = {"conversation_id": claim.conversation_id, "reason": not_in_s3}
-            log.warning("log_taken_from_row", extra=fields)
-        return found
-
-    def _fetched(self, url: str) -> bytearray | str:
-        """Give the log, or why there is none."""
-        if self._archive is None:
-            return "S3 is not in use: S3_ALLOWED_BUCKETS names no bucket"
-        self._patience.give_back_if_over("stopping before the log was fetched")
-        reason = ""
-        self._runtime.fetching()
-        try:
-            return self._archive.read(url, self._max_bytes)
-        except LogUnavailable as unavailable:
-            reason = unavailable.reason
-            return reason
-        finally:
-            self._runtime.fetched("failed" if reason else "read")
+            raise LogUnavailable("none")
+        return Found(stored(row, self._max_bytes), "row")

@@ -209,6 +209,10 @@ class Events:
         """Keep a compressed message in its event's row, unless that keeps a log already or the event is settled."""
         self._database.execute(SQL["park"], {"event_id": event_id, "parked": parked})
 
+    def keep_url(self, event_id: int, url: str) -> None:
+        """Keep where a conversation's log is said to be, by the newest message, unless the event is settled."""
+        self._database.execute(SQL["keep_url"], {"event_id": event_id, "conversation_log_url": url})
+
     def refuse(self, conversation_id: str, code: str, details: str) -> bool:
         """End a PENDING row that knows of no log as FAILED for good; leave any other row. Says whether it did."""
         values = failure(code, details, None) | {"conversation_id": conversation_id}

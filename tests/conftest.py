@@ -2,9 +2,11 @@
 
 import signal
 
+# A shell starts what runs in its background so, nohup whatever it runs: programs that a test starts would be deaf as well
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell starts what runs in its background so, and every program that a test starts would be deaf to ^C as well
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 pytest_plugins = [
     "tests.fixtures.cgroup",

@@ -35,14 +35,12 @@ clock_timestamp() + %(lease_s)s::float8 * interval '1 second'
 clock_timestamp() + interval '10 minutes' * power(2, least(e.publish_count, 6))
 
 -- fragment: from_message
--- What the message knows and the row does not. After LOG_UNAVAILABLE the message's URL is the better one.
+-- What the message knows and the row does not. Of two URLs the newer message's is believed: the row's may be why it comes.
 bot_type = coalesce(e.bot_type, %(bot_type)s),
 bot_id = coalesce(e.bot_id, %(bot_id)s),
 bot_name = coalesce(e.bot_name, %(bot_name)s),
 agent_tag = coalesce(e.agent_tag, %(agent_tag)s),
-conversation_log_url = CASE WHEN e.error_code = 'LOG_UNAVAILABLE'
-                            THEN coalesce(%(conversation_log_url)s, e.conversation_log_url)
-                            ELSE coalesce(nullif(e.conversation_log_url, ''), %(conversation_log_url)s) END,
+conversation_log_url = coalesce(%(conversation_log_url)s, e.conversation_log_url),
 start_time = coalesce(e.start_time, %(start_time)s::timestamptz),
 end_time = coalesce(e.end_time, %(end_time)s::timestamptz)
 
@@ -257,6 +255,13 @@ SELECT e.status, e.claim_epoch AS epoch, e.outcome_epoch, e.error_code
 UPDATE conversation_events AS e
    SET parked_log = %(parked)b::bytea, updated_at = clock_timestamp()
  WHERE e.id = %(event_id)s AND e.status NOT IN ('PROCESSED', 'SKIPPED') AND NOT {log_durable};
+
+-- name: keep_url
+-- What a message that is acknowledged without an outcome of its own says of the log's place.
+UPDATE conversation_events AS e
+   SET conversation_log_url = %(conversation_log_url)s, updated_at = clock_timestamp()
+ WHERE e.id = %(event_id)s AND e.status NOT IN ('PROCESSED', 'SKIPPED')
+   AND e.conversation_log_url IS DISTINCT FROM %(conversation_log_url)s;
 
 -- name: refuse
 -- End the row that waits for just this unusable message; one that knows of a log elsewhere does not.

@@ -154,14 +154,25 @@ def test_a_log_that_was_parked_meanwhile_cures_too(desk: Desk) -> None:
     assert desk.claim().log_parked
 
 
-def test_a_new_url_replaces_the_one_that_led_nowhere(desk: Desk) -> None:
-    """After LOG_UNAVAILABLE the message knows better than the row; before, the row stands."""
+@pytest.mark.parametrize("code", ["LOG_UNAVAILABLE", "INVALID_MESSAGE", "MEMORY_API_ERROR"])
+def test_the_newest_messages_url_is_believed(desk: Desk, code: str) -> None:
+    """The one before may be why it comes; a message without one leaves it."""
     claim = desk.claim(conversation_log_url="s3://logs/old")
-    desk.fail(claim, code="LOG_UNAVAILABLE")
+    desk.fail(claim, code=code)
+    desk.run("UPDATE conversation_events SET next_attempt_at = now()")
     assert desk.claim(conversation_log_url="s3://logs/new").conversation_log_url == "s3://logs/new"
     desk.claim("other", claimed_by="me", conversation_log_url="s3://logs/old")
-    again = desk.claim("other", claimed_by="me", conversation_log_url="s3://logs/new")
-    assert again.conversation_log_url == "s3://logs/old"
+    assert desk.claim("other", claimed_by="me").conversation_log_url == "s3://logs/old"
+
+
+def test_a_url_is_kept_without_a_claim(desk: Desk) -> None:
+    """Of a duplicate: the holder may find nothing where it looks. A settled event needs none."""
+    claim = desk.claim()
+    desk.events.keep_url(claim.event_id, "s3://logs/new")
+    assert desk.row()["conversation_log_url"] == "s3://logs/new"
+    desk.complete(claim)
+    desk.events.keep_url(claim.event_id, "s3://logs/newer")
+    assert desk.row()["conversation_log_url"] == "s3://logs/new"
 
 
 @pytest.mark.parametrize("redelivered", [True, False])

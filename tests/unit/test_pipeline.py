@@ -14,7 +14,7 @@ from consumer.analysis import Analysis, Result
 from consumer.errors import LogUnavailable, NoRoom
 from consumer.memory_api import MemoryApiTimeout
 from consumer.outcome import Outcome
-from consumer.pipeline import Analyse, Pipeline
+from consumer.pipeline import Pipeline
 from consumer.ports import Delivery
 from consumer.settings import BrokerSettings, ConsumerSettings, MemoryApiSettings
 from repository.deaths import History, Mark
@@ -22,6 +22,7 @@ from repository.errors import BadData, DatabaseAway, Fenced, RepositoryError
 from repository.rows import Claimed, Contended, Refusal, Refused, StoredLog
 from tests.fixtures.fakes import (
     SEEN,
+    FakeAnalyst,
     FakeApi,
     FakeArchive,
     FakeClock,
@@ -40,7 +41,7 @@ CLAIM = Claimed(event_id=7, conversation_id="c", user_id="u", epoch=1, attempt=1
 class Bench:
     """A pipeline with everything around it faked."""
 
-    def __init__(self, analyse: Analyse | None = None, archive: FakeArchive | None = None) -> None:
+    def __init__(self, analyst: FakeAnalyst | None = None, archive: FakeArchive | None = None) -> None:
         self.runtime = FakeRuntime()
         self.clock = FakeClock()
         self.link = FakeLink(self.clock)
@@ -65,7 +66,7 @@ class Bench:
             now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
             clock=self.clock,
             archive=archive,
-            analyse=analyse,
+            analyst=analyst,
         )
 
     def reach(self) -> None:
@@ -544,39 +545,84 @@ def test_half_a_character_in_s3_is_mended_as_in_a_message() -> None:
     assert rb"hi \ufffd" in bench.api.bodies[0]
 
 
-@pytest.mark.parametrize("junk", [b"no JSON", b'{"a": 1}', b"[1, 2]", b"\xff", b""])
-def test_a_log_in_s3_that_is_none_is_the_events_own_fault(junk: bytes) -> None:
-    """It would be the same at each try."""
+@pytest.mark.parametrize("junk", [b"no JSON", b'{"a": 1}', b"\xff", b"", STORED[:-5]])
+def test_what_s3_has_that_is_no_log_may_be_replaced(junk: bytes) -> None:
+    """An upload broken off, a page of a proxy: tried again later, and the reason names S3."""
     bench, _ = with_archive(junk)
+    assert bench.handle(IDS) is Outcome.FAILED
+    failed = bench.arguments("fail")
+    assert failed["code"] == "LOG_UNAVAILABLE"
+    assert "S3: what is there is no log" in failed["details"]
+    assert failed["delay_s"] is not None
+
+
+def test_a_log_without_a_usable_item_stays_one() -> None:
+    """It would be the same at each try."""
+    bench, _ = with_archive(b"[1, 2]")
     assert bench.handle(IDS) is Outcome.FAILED
     assert bench.arguments("fail")["code"] == "INVALID_MESSAGE"
     assert bench.arguments("fail")["delay_s"] is None
 
 
+@pytest.mark.parametrize("junk", [b"no JSON", b"[1, 2]", STORED[:-5]])
+def test_a_row_makes_up_for_what_s3_has(junk: bytes) -> None:
+    """The row's log was proved when it was parked: what is wrong elsewhere does not matter then."""
+    bench, _ = with_archive(junk)
+    bench.store.log = StoredLog("row", STORED)
+    assert bench.handle(IDS) is Outcome.PROCESSED
+    assert bench.arguments("complete")["details"]["log_source"] == "row"
+
+
+def test_a_parked_message_that_cannot_be_read_does_not_hide_what_s3_said() -> None:
+    """Both reasons are told."""
+    bench, _ = with_archive(LogUnavailable("bucket logs: no such object"))
+    bench.store.log = StoredLog("parked", b"broken")
+    assert bench.handle(IDS) is Outcome.FAILED
+    assert "no such object" in bench.arguments("fail")["details"]
+    assert "parked message cannot be read" in bench.arguments("fail")["details"]
+
+
+def test_a_fetch_that_breaks_otherwise_counts_as_failed() -> None:
+    """Not as a log that was read."""
+    bench, archive = with_archive(STORED)
+    archive.fault = RuntimeError("a fault of ours")
+    assert bench.handle(IDS) is Outcome.FAILED
+    assert "fetched failed" in bench.runtime.reports
+
+
+@pytest.mark.parametrize("refusal", [Refusal.DUPLICATE, Refusal.EARLY])
+def test_the_url_of_a_message_that_is_left_is_kept(bench: Bench, refusal: Refusal) -> None:
+    """The holder may find nothing where it looks, and this message is gone then."""
+    bench.store.claims[0] = Refused(refusal, 7, log_durable=False, settled=False)
+    body = orjson.dumps({"conversation_id": "c", "user_id": "u", "conversation_log_url": URL})
+    bench.handle(body)
+    assert bench.arguments("keep_url") == {"url": URL}
+
+
+def test_the_url_of_a_message_that_is_done_is_not() -> None:
+    """Nobody will look for it."""
+    bench = Bench()
+    bench.store.claims[0] = Refused(Refusal.DONE, 7, log_durable=False, settled=True)
+    bench.handle(orjson.dumps({"conversation_id": "c", "user_id": "u", "conversation_log_url": URL}))
+    assert bench.store.names() == ["claim"]
+
+
 def test_an_analysis_adds_its_questions_and_mood() -> None:
     """3 points a question and 15 for an interesting session, said in the breakdown; it comes before the call."""
-    shown: list[bytes] = []
-
-    def analyse(log: object) -> Analysis:
-        shown.append(bytes(log))  # type: ignore[call-overload]
-        return Analysis(Result.USED, questions=2, emotion="interesting")
-
-    bench = Bench(analyse)
+    analyst = FakeAnalyst(Analysis(Result.USED, questions=2, emotion="interesting"))
+    bench = Bench(analyst)
     assert bench.handle() is Outcome.PROCESSED
-    assert shown == [STORED]
+    assert [told.said for told in analyst.asked] == [(("robot", "hi"), ("child", "hello"))]
     assert bench.arguments("complete")["delta"] == 10.5 + 2 * 3 + 15
     details = bench.arguments("complete")["details"]
-    assert (details["llm"], details["user_initiated_questions"], details["session_emotion"]) == (
-        "used",
-        2,
-        "interesting",
-    )
+    told = details["llm"], details["user_initiated_questions"], details["session_emotion"]
+    assert told == ("used", 2, "interesting")
     assert bench.runtime.reports[2:5] == ["claimed", "analysing", "analysed used"]
 
 
 def test_a_failed_analysis_leaves_the_defaults_and_says_so() -> None:
     """The event is scored without it."""
-    bench = Bench(lambda _: Analysis(Result.TIMEOUT, reason="over 20 s"))
+    bench = Bench(FakeAnalyst(Analysis(Result.TIMEOUT, reason="over 20 s")))
     assert bench.handle() is Outcome.PROCESSED
     details = bench.arguments("complete")["details"]
     assert bench.arguments("complete")["delta"] == 10.5
@@ -586,7 +632,24 @@ def test_a_failed_analysis_leaves_the_defaults_and_says_so() -> None:
 
 def test_an_empty_conversation_is_not_analysed() -> None:
     """There is nothing to judge, and no call to make."""
-    bench = Bench(lambda _: pytest.fail("asked about nothing"))
+    bench = Bench(analyst := FakeAnalyst(Analysis(Result.USED)))
     empty = orjson.dumps({"conversation_id": "c", "user_id": "u", "conversation_log": []})
     assert bench.handle(empty) is Outcome.PROCESSED
-    assert bench.arguments("complete")["details"]["llm"] == "off"
+    assert analyst.asked == []
+    assert bench.arguments("complete")["details"]["llm"] == "not_needed"
+
+
+def test_a_conversation_of_which_nothing_may_be_shown_is_not_asked_about() -> None:
+    """No call, and why is said."""
+    bench = Bench(analyst := FakeAnalyst(Analysis(Result.USED), budget_chars=1))
+    assert bench.handle() is Outcome.PROCESSED
+    assert analyst.asked == []
+    assert "LLM_LOG_CHARS" in bench.arguments("complete")["details"]["llm_reason"]
+
+
+def test_a_stop_comes_before_an_analysis() -> None:
+    """Twenty seconds that nobody has are not begun."""
+    bench = Bench(analyst := FakeAnalyst(Analysis(Result.USED)))
+    bench.runtime.stopping = True
+    assert bench.handle() is Outcome.RETURNED
+    assert analyst.asked == []
