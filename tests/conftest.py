@@ -2,7 +2,7 @@
 
 import signal
 
-# A shell starts what runs in its background so, nohup whatever it runs: programs that a test starts would be deaf as well
+# So a shell starts what runs in its background, and nohup all: programs that a test starts would be deaf as well
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:

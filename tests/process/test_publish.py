@@ -34,14 +34,13 @@ ENOUGH_S = 120
 
 Stream = int | IO[bytes]
 
-WEIGHED = (
-    sys.executable,
-    "-c",
-    "import resource, subprocess, sys\n"
-    "code = subprocess.call(sys.argv[1:])\n"
-    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)\n"
-    "sys.exit(code)",
-)
+WEIGH = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
+sys.exit(code)
+"""
+WEIGHED = (sys.executable, "-c", WEIGH)
 """Says at the end, as its last line, how many KB a program took. From here one would see what pytest itself holds."""
 
 MANY = 800
