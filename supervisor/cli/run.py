@@ -122,7 +122,7 @@ def run(context: click.Context) -> None:
     # Built once, before the fork: every child shares its pages
     programs = Programs(given.consumer, memory_api.prepare(), given.supervisor.children)
     limits = _memory(given)
-    steps = _outside(given.consumer)
+    steps = _load_optional(given.consumer, programs.ssl_context)
     outcomes = [outcome.value for outcome in Outcome if outcome is not Outcome.RETURNED]
     memory.tune()
     # What running the code writes once is written here, in pages that the children share
@@ -130,23 +130,37 @@ def run(context: click.Context) -> None:
     sys.exit(loop.run(limits, programs, Layout(outcomes, [code.value for code in ErrorCode], steps)))
 
 
-def _outside(consumer: ConsumerSettings) -> Mapping[str, Sequence[str]]:
+def _load_optional(consumer: ConsumerSettings, ssl_context: ssl.SSLContext) -> Mapping[str, Sequence[str]]:
     """Load what is only there for S3 and the LLM, where they are in use: once, and shared by all children.
 
     Returns the steps that children count by themselves then, with their results. Raises InvalidSettings.
     """
     steps: dict[str, Sequence[str]] = {}
+    problems: list[str] = []
     if consumer.s3 is not None:
+        steps["fetch"] = ("read", "failed")
         try:
-            import_module("consumer.s3").prepare()
+            s3 = import_module("consumer.s3")
+            s3.prepare()
+            s3.Archive(consumer.s3, ssl_context=ssl_context, pump=_nothing)
         except ImportError:
             needed = "needs the extra s3, which is not installed: pip install 'friendship-supervisor[s3]'"
-            raise InvalidSettings([f"{BY_NAME['s3_buckets'].source}: {needed}"]) from None
-        steps["fetch"] = ("read", "failed")
+            problems.append(f"{BY_NAME['s3_buckets'].source}: {needed}")
+        except ValueError as error:
+            problems.append(f"{BY_NAME['s3_endpoint_url'].source}: {error}")
     if consumer.llm is not None:
-        import_module("consumer.llm")
         steps["analysis"] = RESULTS
+        try:
+            import_module("consumer.llm").Analyst(consumer.llm, ssl_context=ssl_context, pump=_nothing)
+        except ValueError as error:
+            problems.append(f"{BY_NAME['groq_base_url'].source}: {error}")
+    if problems:
+        raise InvalidSettings(problems)
     return steps
+
+
+def _nothing() -> None:
+    """Have nothing to do during a call: none is made."""
 
 
 def _memory(given: Settings) -> SupervisorSettings:

@@ -274,6 +274,19 @@ def test_what_the_arithmetic_assumes_holds_for_the_real_processes(
     assert worker.stop() == 0
 
 
+def test_what_only_a_client_refuses_stops_the_start(environment: dict[str, str]) -> None:
+    """Each of its children would fail at it again and again."""
+    model = {
+        "LLM_ANALYSIS_ENABLED": "true",
+        "GROQ_BASE_URL": "http://\N{SNOWMAN}.example/v1",
+        "GROQ_API_KEY": "secret",
+    }
+    ended = program("run", environment=environment | model)
+    assert ended.returncode == 2
+    assert "GROQ_BASE_URL" in ended.stdout + ended.stderr
+    assert "secret" not in ended.stdout + ended.stderr
+
+
 def test_an_old_schema_is_waited_for_and_then_work_begins(
     start_worker: Start, database_url: str, environment: dict[str, str]
 ) -> None:
