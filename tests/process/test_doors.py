@@ -11,6 +11,7 @@ import pytest
 from consumer.retries import Counts, pass_once
 from repository.connection import Database
 from scripts.conversations import make
+from scripts.servers.llm import LlmStandIn
 from scripts.servers.memory_api import MemoryApiStandIn
 from scripts.servers.memory_modes import facts_for
 from tests.fixtures.desk import Desk
@@ -222,6 +223,32 @@ def test_sixty_megabytes_in_s3_fit_three_hundred(start_worker: Start, desk: Desk
     assert worker.logged("child_exited") == []
     assert worker.stop() == 0
     desk.assert_clean_ending(worker)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("door", ["message", "s3"])
+def test_sixty_megabytes_of_short_items_fit_with_the_llm_on(
+    start_worker: Start, desk: Desk, s3: S3Server, llm: LlmStandIn, door: str
+) -> None:
+    """Nearly two million of them: their index is as large as the log, and is never there twice."""
+    robot, child = b'{"speaker":"pika","text":"aaaa"}', b'{"speaker":"user","text":"bbbb"}'
+    pairs = 60 * MB // (len(robot) + len(child) + 2)
+    log = b"[" + b",".join([robot, child] * pairs) + b"]"
+    model = {"LLM_ANALYSIS_ENABLED": "true", "GROQ_BASE_URL": llm.url, "GROQ_API_KEY": "key"}
+    small = {"FRIENDSHIP_CHILDREN": "1", "FRIENDSHIP_RSS_MB": "300"}
+    worker = ready(start_worker, s3.environment() | model | small)
+    kept: dict[str, object] = (
+        {"conversation_log": orjson.Fragment(log)}
+        if door == "message"
+        else {"conversation_log_url": s3.put("log.json", log)}
+    )
+    desk.publish_raw(message("short", **kept))
+    worker.wait_until(lambda: desk.status("short") in {"PROCESSED", "FAILED"}, "it has ended", limit_s=120)
+    row = event(desk, "short")
+    assert row["status"] == "PROCESSED"
+    assert row["score_calculation_details"]["llm"] == "used"
+    assert row["peak_rss_bytes"] <= 300 * MB
+    assert worker.logged("child_killed") == []
 
 
 def test_without_the_name_of_a_bucket_nothing_is_asked_of_s3(

@@ -1,6 +1,7 @@
 """The pipeline's promises where real servers would have to fail at just the right moment."""
 
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
@@ -653,3 +654,21 @@ def test_a_stop_comes_before_an_analysis() -> None:
     bench.runtime.stopping = True
     assert bench.handle() is Outcome.RETURNED
     assert analyst.asked == []
+
+
+def test_what_is_shown_is_chosen_before_the_log_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each indexes the items: both indexes at once, of 60 MB of short ones, would be over the budget."""
+    order: list[str] = []
+    bench = Bench(analyst := FakeAnalyst(Analysis(Result.USED)))
+
+    def noting(name: str, usual: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*given: Any) -> Any:
+            order.append(name)
+            return usual(*given)
+
+        return noted
+
+    monkeypatch.setattr(analyst, "excerpt", noting("excerpt", analyst.excerpt))
+    monkeypatch.setattr(pipeline, "transcribe", noting("transcribe", pipeline.transcribe))
+    assert bench.handle() is Outcome.PROCESSED
+    assert order == ["excerpt", "transcribe"]
