@@ -7,7 +7,6 @@ httpx speaks to the LLM through a transport of ours, since its own time limits a
 This is the only module that imports it, and only a supervisor with the LLM switched on imports this module.
 """
 
-import logging
 import ssl
 import sys
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ from consumer.memory_api import prepare
 from consumer.message import Json
 from consumer.prompt import judge, request
 from consumer.settings import LlmSettings
-from consumer.transport import exchange, unanswered
+from consumer.transport import capped, exchange, unanswered
 
 # httpx imports its command line when it can, and with it rich and pygments: 77 modules, 3.8 of 5.7 MB and 28 of 45 ms
 _COMMAND_LINE = "httpx._main"
@@ -36,9 +35,8 @@ finally:
     if _hidden:
         del sys.modules[_COMMAND_LINE]
 
-__all__ = ["ANSWER_MAX_BYTES", "Analysis", "Analyst", "BoundedTransport", "Result"]
-
 CALL = b"/chat/completions"
+MODELS = b"/models"
 ANSWER_MAX_BYTES = 1024 * 1024
 
 # Of all headers only these are looked at; without the others httpx keeps no cookies and sees no redirect
@@ -73,7 +71,7 @@ class BoundedTransport(httpx.BaseTransport):
                     request.method.encode("ascii"),
                     url,
                     request.headers.raw,
-                    iter(request.stream),
+                    iter(request.stream) if "Content-Length" in request.headers else None,
                     ssl_context=self._ssl_context,
                     deadline=Deadline.after(self._timeout_s, self._pump),
                 )
@@ -102,12 +100,17 @@ class _Body(httpx.SyncByteStream):
 
 
 @dataclass(frozen=True, slots=True)
-class _Reply:
-    """What came back. body: of a 200 only. flaw: why the body was not read to its end, or empty."""
+class Reply:
+    """What came of a request.
 
-    status: int
+    failed: None where `body` is that of a 200; else what kind of failure it was, and `reason` it in words.
+    status: of the answer, None without one.
+    """
+
+    failed: Result | None
+    status: int | None = None
     body: bytes = b""
-    flaw: str = ""
+    reason: str = ""
 
 
 class Analyst:
@@ -123,27 +126,26 @@ class Analyst:
     def __init__(
         self, settings: LlmSettings, *, ssl_context: ssl.SSLContext | None, pump: Callable[[], None]
     ) -> None:
-        # It would log each request with its URL
-        logging.getLogger("httpx").setLevel(logging.CRITICAL)
-        self._url = _below(settings.base_url)
-        self._headers = {
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-        }
+        urls = [_below(settings.base_url, path) for path in (CALL, MODELS)]
+        self._headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         if settings.api_key is not None:
-            self._url = self._url.copy_with(userinfo=b"")
+            urls = [url.copy_with(userinfo=b"") for url in urls]
             self._headers["Authorization"] = f"Bearer {_sendable(settings.api_key)}"
+        self._completions, self._models = urls
         self._model = settings.model
         self._log_chars = settings.log_chars
         request(self._model, Excerpt((), 0, 0))
-        https = self._url.scheme == "https"
+        https = self._completions.scheme == "https"
         transport = BoundedTransport(
             settings.timeout_s,
             ssl_context=ssl_context or (prepare() if https else None),
             pump=pump,
         )
         self._client = httpx.Client(transport=transport, trust_env=False, follow_redirects=False)
+
+    def excerpt(self, log: Json) -> Excerpt:
+        """Choose what of a log is shown: as much as the settings let out of the house."""
+        return excerpt(log, self._log_chars)
 
     def hear(self, log: Json) -> Analysis:
         """Have a log judged, as much of it as the settings let out of the house: no call where that is nothing.
@@ -158,25 +160,28 @@ class Analyst:
     def analyse(self, told: Excerpt) -> Analysis:
         """Have judged what is shown of a conversation. What `pump` raises comes through; nothing else is raised."""
         body = _Once(request(self._model, told))
-        try:
-            reply = self._exchange(body)
-        except httpcore.TimeoutException as error:
-            _let_go(error)
-            return Analysis(Result.TIMEOUT, reason="over the total time of a call")
-        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
-            _let_go(error)
-            return Analysis(Result.ERROR, reason=f"no answer: {unanswered(error)}")
-        if reply.status != httpx.codes.OK:
-            return Analysis(Result.ERROR, reason=f"status {reply.status}")
-        if reply.flaw:
-            return Analysis(Result.BAD_ANSWER, reason=f"the answer is {reply.flaw}")
-        return judge(reply.body, told.child_messages)
+        headers = {"Content-Type": "application/json", "Content-Length": str(body.length)}
+        reply = self._exchange(
+            httpx.Request("POST", self._completions, headers=self._headers | headers, content=body)
+        )
+        if reply.failed is not None:
+            return Analysis(reply.failed, reason=reply.reason)
+        return judge(reply.body, told)
 
-    def _exchange(self, body: "_Once") -> _Reply:
-        headers = self._headers | {"Content-Length": str(body.length)}
-        asked = httpx.Request("POST", self._url, headers=headers, content=body)
-        with closing(self._client.send(asked, stream=True)) as response:
-            return _read(response)
+    def models(self) -> Reply:
+        """Ask for the list of models, which shows no conversation: a call like an analysis's in all else."""
+        return self._exchange(httpx.Request("GET", self._models, headers=self._headers))
+
+    def _exchange(self, asked: httpx.Request) -> Reply:
+        try:
+            with closing(self._client.send(asked, stream=True)) as response:
+                return _read(response)
+        except httpcore.TimeoutException as error:
+            _detach_frames(error)
+            return Reply(Result.TIMEOUT, reason="over the total time of a call")
+        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+            _detach_frames(error)
+            return Reply(Result.ERROR, reason=f"no answer: {unanswered(error)}")
 
 
 class _Once:
@@ -194,7 +199,7 @@ class _Once:
             yield self._left.pop()
 
 
-def _let_go(error: BaseException | None) -> None:
+def _detach_frames(error: BaseException | None) -> None:
     """Cut an exception off from the frames that it came through, ours and our callers', which hold the conversation.
 
     Frames of httpcore and contextlib hold the exception, so that both would live until a collection.
@@ -204,31 +209,25 @@ def _let_go(error: BaseException | None) -> None:
         error = error.__context__
 
 
-def _read(response: httpx.Response) -> _Reply:
-    """Read a reply as far as it is of use: the body of a 200, in no other encoding, up to the cap."""
-    if response.status_code != httpx.codes.OK:
-        return _Reply(response.status_code)
-    if response.headers.get("Content-Encoding", "identity").strip().lower() not in {"identity", ""}:
-        return _Reply(response.status_code, flaw="encoded, though identity was asked for")
-    too_large = f"larger than {ANSWER_MAX_BYTES} bytes"
-    if int(response.headers.get("Content-Length", "0")) > ANSWER_MAX_BYTES:
-        return _Reply(response.status_code, flaw=too_large)
-    body = bytearray()
-    for chunk in response.iter_raw():
-        body += chunk
-        if len(body) > ANSWER_MAX_BYTES:
-            return _Reply(response.status_code, flaw=too_large)
-    return _Reply(response.status_code, body=bytes(body))
+def _read(response: httpx.Response) -> Reply:
+    """Read a reply as far as it is of use: the body of a 200."""
+    status = response.status_code
+    if status != httpx.codes.OK:
+        return Reply(Result.ERROR, status, reason=f"status {status}")
+    headers = {name.lower(): value for name, value in response.headers.raw}
+    body = capped(headers, response.iter_raw(), ANSWER_MAX_BYTES)
+    if isinstance(body, str):
+        return Reply(Result.BAD_ANSWER, status, reason=f"the answer is {body}")
+    return Reply(None, status, body)
 
 
-def _below(base_url: str) -> httpx.URL:
-    """Return the URL of calls below a base, which may have a path and a query."""
+def _below(base_url: str, path: bytes) -> httpx.URL:
+    """Return the URL of a path below a base, which may have a path and a query itself."""
     try:
         base = httpx.URL(base_url)
-        usable = base.scheme in {"http", "https"} and bool(base.host)
-        if usable:
-            path, mark, query = base.raw_path.partition(b"?")
-            return base.copy_with(raw_path=path.rstrip(b"/") + CALL + mark + query, fragment=None)
+        if base.scheme in {"http", "https"} and base.host:
+            before, mark, query = base.raw_path.partition(b"?")
+            return base.copy_with(raw_path=before.rstrip(b"/") + path + mark + query, fragment=None)
     except (httpx.InvalidURL, ValueError):
         pass
     raise ValueError("the LLM's URL must be http://host[:port][/path] or https://...")

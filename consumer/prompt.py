@@ -2,13 +2,16 @@
 
 The conversation is data. It goes out as one JSON document, which is the whole text of the one message by the user: what
 a child says never becomes a message, a role or an instruction of its own, and the instructions are the same bytes for
-every conversation. Who talked, and with whom, is not said.
+every conversation. Some servers look for the control tokens of their model in texts too (<|eot_id|>, </s>, [INST]) and
+would end the message there: so the signs that those are made of are spelled out, as JSON allows.
+Who talked, and with whom, is not said.
 
 An answer is used whole or not at all: a model that gives no emotion has not understood what it was asked, and its
 number of questions is worth nothing either.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,8 +21,8 @@ from consumer.analysis import Analysis, Result
 from consumer.excerpt import Excerpt
 
 EMOTIONS = frozenset({"interesting", "boring", "neutral", "angry", "happy", "sad"})
-QUESTIONS_A_MESSAGE = 10
-"""More than that nobody asks at once: a larger number was made up, or put into the model's mouth."""
+QUESTIONS_A_MESSAGE = 2
+"""Of each message of the child that was shown. More was made up, or put into the model's mouth."""
 
 ANSWER_TOKENS = 1024
 """Thirty would do; models that think first spend some hundreds on that."""
@@ -46,7 +49,10 @@ having understood.
 "boring" (bored, wants to stop), "neutral", "angry", "happy", "sad". When in doubt: "neutral"."""
 
 _encode = msgspec.json.Encoder().encode
-_object = json.JSONDecoder()
+_SPELLED = str.maketrans({sign: f"\\u{ord(sign):04x}" for sign in "<>|[]"})
+
+# Of a model that thinks first. Only where it does so first: else a child could dictate where the thoughts are
+_THOUGHTS = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
 
 
 class _Message(msgspec.Struct):
@@ -87,26 +93,29 @@ def document(told: Excerpt) -> str:
     said: list[dict[str, str | int]] = [{speaker: text} for speaker, text in told.said]
     if told.left_out:
         said.insert(told.before_gap, {"left_out": told.left_out})
-    return _encode({"conversation": said}).decode()
+    # Between the outermost brackets there are none but in texts
+    items = _encode(said).decode()[1:-1].translate(_SPELLED)
+    return f'{{"conversation":[{items}]}}'
 
 
-def judge(body: bytes, child_messages: int) -> Analysis:
+def judge(body: bytes, told: Excerpt) -> Analysis:
     """Read the body of an answer, whatever it is.
 
-    child_messages: of the conversation; it bounds what can be believed. Result is USED or BAD_ANSWER, whose reason
-    holds nothing of the answer.
+    told: what was shown; it bounds what can be believed. Result is USED or BAD_ANSWER, whose reason holds nothing of
+    the answer.
     """
     content = _said(body)
     if content is None:
         return _bad("no chat completion with a text")
     if len(content) > CONTENT_CHARS_MAX:
         return _bad(f"longer than {CONTENT_CHARS_MAX} characters")
-    readings = {_reading(found) for found in _objects(content)} - {None}
+    readings = {_reading(found) for found in _objects(_THOUGHTS.sub("", content))} - {None}
     if len(readings) != 1:
         # Two that differ: one may be what a child dictated, and nobody can say which
         return _bad("more than one answer" if readings else "without the wanted JSON object")
     [(questions, emotion)] = readings  # type: ignore[misc]
-    if questions is None or not 0 <= questions <= QUESTIONS_A_MESSAGE * child_messages:
+    shown = sum(speaker == "child" for speaker, _ in told.said)
+    if questions is None or not 0 <= questions <= QUESTIONS_A_MESSAGE * shown:
         return _bad("without a number of questions that can be")
     if emotion is None:
         return _bad("without one of the six emotions")
@@ -128,6 +137,17 @@ def _said(body: bytes) -> str | None:
         return content
     texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
     return "".join(text for text in texts if isinstance(text, str))
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of its parts; what it says twice it does not say."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        found[name] = None if name in found else value
+    return found
+
+
+_object = json.JSONDecoder(object_pairs_hook=_unambiguous)
 
 
 def _objects(content: str) -> Iterator[dict[str, Any]]:

@@ -19,7 +19,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-PATH = "/openai/v1/chat/completions"
+BASE = "/openai/v1"
+PATH = f"{BASE}/chat/completions"
+MODELS_PATH = f"{BASE}/models"
 PACE_S = 0.05
 KEYS = {"model", "temperature", "max_tokens", "response_format", "messages"}
 # Close with a reset instead of an orderly end.
@@ -127,17 +129,19 @@ def _is_item(item: object) -> bool:
 
 @dataclass
 class Conduct:
-    """How it behaves, and what it saw; a test may change the first four at any time.
+    """How it behaves, and what it saw; a test may change the first five at any time.
 
     content: what a completion says instead of its judgement. key: the one that calls must bear, None for no matter.
-    raw: bytes that answer everything, HTTP or not. heads: path and headers, in lower case, of each call.
-    left: calls whose client went away before their answer.
+    raw: bytes that answer everything, HTTP or not. models: that it says it has.
+    heads: path and headers, in lower case, of each call. calls: for a judgement. left: calls whose client went away
+    before their answer.
     """
 
     mode: Mode = Mode.OK
     content: str | None = None
     key: str | None = None
     raw: bytes | None = None
+    models: Sequence[str] = ("llama-3.3-70b-versatile",)
     heads: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -156,7 +160,7 @@ class LlmStandIn:
     @property
     def url(self) -> str:
         """The base URL, as in GROQ_BASE_URL."""
-        return f"http://127.0.0.1:{self._server.server_port}" + PATH.removesuffix("/chat/completions")
+        return f"http://127.0.0.1:{self._server.server_port}" + BASE
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -198,43 +202,68 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Say nothing: a line for each call is no news."""
 
+    def do_GET(self) -> None:
+        if self._admits(MODELS_PATH, self._lowered()):
+            self._behave(self.server.conduct.mode, models(self.server.conduct.models))
+        self.close_connection = True
+
     def do_POST(self) -> None:
         conduct = self.server.conduct
         conduct.calls += 1
-        headers = {name.lower(): value for name, value in self.headers.items()}
+        headers = self._lowered()
         body = self.rfile.read(int(headers.get("content-length", "0")))
+        if self._admits(PATH, headers):
+            read = fault(headers, body)
+            if isinstance(read, str):
+                conduct.faults.append(read)
+                self._reply(
+                    HTTPStatus.UNPROCESSABLE_ENTITY, json.dumps({"error": {"message": read}}).encode()
+                )
+            else:
+                conduct.requests.append(read)
+                self._behave(conduct.mode, self._judged(read))
+        self.close_connection = True
+
+    def _lowered(self) -> Mapping[str, str]:
+        return {name.lower(): value for name, value in self.headers.items()}
+
+    def _admits(self, path: str, headers: Mapping[str, str]) -> bool:
+        """Say whether a call goes on; else it has been answered."""
+        conduct = self.server.conduct
         conduct.heads.append((self.path, headers))
         if conduct.raw is not None:
             self.wfile.write(conduct.raw)
-        elif self.path != PATH:
+        elif self.path.partition("?")[0] != path:
             self._reply(HTTPStatus.NOT_FOUND, b'{"error": {"message": "no such path"}}')
         elif conduct.key is not None and headers.get("authorization") != f"Bearer {conduct.key}":
             self._reply(HTTPStatus.UNAUTHORIZED, b'{"error": {"message": "wrong key"}}')
-        elif isinstance(read := fault(headers, body), str):
-            conduct.faults.append(read)
-            self._reply(HTTPStatus.UNPROCESSABLE_ENTITY, json.dumps({"error": {"message": read}}).encode())
         else:
-            conduct.requests.append(read)
-            try:
-                self._behave(conduct.mode, read)
-            except (_Gone, OSError):
-                conduct.left += 1
-        self.close_connection = True
+            return True
+        return False
 
-    def _behave(self, mode: Mode, asked: Request) -> None:  # noqa: C901, PLR0912 - one line for each behaviour
+    def _judged(self, asked: Request) -> bytes:
+        """Return a good answer, or another one that is well-formed."""
+        conduct = self.server.conduct
         questions, emotion = judgement(asked.conversation)
-        content = self.server.conduct.content or json.dumps(
+        content = conduct.content or json.dumps(
             {"user_initiated_questions": questions, "session_emotion": emotion}
         )
-        good = completion(asked.body["model"], content)
+        if conduct.mode is Mode.FENCED:
+            content = f"Here is my answer:\n```json\n{content}\n```\nIs there anything else?"
+        elif conduct.mode is Mode.JUNK:
+            content = "The child seems fine."
+        return completion(asked.body["model"], content)
+
+    def _behave(self, mode: Mode, good: bytes) -> None:
+        try:
+            self._misbehave(mode, good)
+        except (_Gone, OSError):
+            self.server.conduct.left += 1
+
+    def _misbehave(self, mode: Mode, good: bytes) -> None:  # noqa: C901 - one line for each behaviour
         match mode:
-            case Mode.OK:
+            case Mode.OK | Mode.FENCED | Mode.JUNK:
                 self._reply(HTTPStatus.OK, good)
-            case Mode.FENCED:
-                fenced = f"Here is my answer:\n```json\n{content}\n```\nIs there anything else?"
-                self._reply(HTTPStatus.OK, completion(asked.body["model"], fenced))
-            case Mode.JUNK:
-                self._reply(HTTPStatus.OK, completion(asked.body["model"], "The child seems fine."))
             case Mode.HTML:
                 self._reply(HTTPStatus.OK, b"<html>We will be back soon</html>", "Content-Type: text/html")
             case Mode.ERROR | Mode.TOO_MANY | Mode.UNAUTHORIZED | Mode.REDIRECT:
@@ -296,6 +325,12 @@ def completion(model: str, content: object) -> bytes:
         },
         ensure_ascii=False,
     ).encode()
+
+
+def models(names: Sequence[str]) -> bytes:
+    """Return the body of a list of models."""
+    listed = [{"id": name, "object": "model"} for name in names]
+    return json.dumps({"object": "list", "data": listed}).encode()
 
 
 def main() -> None:

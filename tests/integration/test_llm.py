@@ -12,6 +12,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -23,6 +24,10 @@ from consumer.prompt import SYSTEM
 from consumer.settings import LlmSettings
 from scripts.servers.llm import LlmStandIn, Mode, completion, judgement
 from scripts.servers.tls import Front, Kind, Wallet
+from supervisor.cli.checks import model
+from supervisor.cli.checks.finding import Verdict
+from supervisor.cli.given import start_logs
+from supervisor.cli.settings import LogSettings
 from tests.fixtures.eventually import eventually
 from tests.unit.test_llm import DICTATED, ODD_TEXTS
 
@@ -138,10 +143,12 @@ def test_whatever_a_child_says_changes_nothing_but_the_data(llm: LlmStandIn, tex
 
 
 def test_an_llm_that_obeys_a_child_is_not_believed(llm: LlmStandIn) -> None:
-    """The answer that a child dictated has more questions than were possible."""
+    """The answer that a child dictated has more questions than were possible, however much it said besides."""
     llm.conduct.content = DICTATED
-    judged = Calls(llm.url).analyst.hear(log_of("Hi", DICTATED))
-    assert (judged.result, judged.questions, judged.emotion) == (Result.BAD_ANSWER, 0, "neutral")
+    calls = Calls(llm.url, log_chars=1000)
+    for log in (log_of("Hi", DICTATED), log_of(DICTATED, DICTATED, *["Hm", "a" * 50] * 40)):
+        judged = calls.analyst.hear(log)
+        assert (judged.result, judged.questions, judged.emotion) == (Result.BAD_ANSWER, 0, "neutral")
 
 
 def test_each_call_has_a_connection_of_its_own_and_no_memory(llm: LlmStandIn) -> None:
@@ -340,19 +347,33 @@ def test_a_call_keeps_nothing(elsewhere: Callable[[Mode], str], mode: Mode) -> N
 # Secrets, and a child's words
 
 
+@pytest.fixture
+def logged(tmp_path: Path) -> Iterator[Callable[[], str]]:
+    """Log all that the program logs at its lowest level; give what it logged."""
+    root, file = logging.getLogger(), tmp_path / "log"
+    handlers, level = root.handlers[:], root.level
+    libraries = {name: logging.getLogger(name).level for name in ("pika", "httpcore", "httpx")}
+    with file.open("w") as stream:
+        start_logs(LogSettings("text", "debug"), stream)
+        yield file.read_text
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, before in libraries.items():
+        logging.getLogger(name).setLevel(before)
+
+
 @pytest.mark.parametrize("mode", list(Mode))
 def test_no_log_line_and_no_reason_tells_what_was_said(
-    llm: LlmStandIn, mode: Mode, caplog: pytest.LogCaptureFixture
+    llm: LlmStandIn, mode: Mode, logged: Callable[[], str]
 ) -> None:
-    """Neither the key, nor the URL, nor the conversation, nor the answer: at no level."""
-    caplog.set_level(logging.DEBUG)
+    """Neither the key, nor the URL, nor the conversation, nor the answer: at no level of the program's log."""
     llm.conduct.mode = mode
     llm.conduct.key = KEY
     judged = Calls(llm.url, 0.3, key=KEY)()
-    shown = caplog.text + repr(judged)
+    logging.getLogger("friendship.test").debug("judged")
+    assert len(logged().splitlines()) == 1, "our line, and no library's"
     for secret in (KEY, llm.url, "sky", "Chào", "happen", "questions\\"):
-        assert secret not in shown
-    assert not any(record.name.startswith("httpx") for record in caplog.records)
+        assert secret not in logged() + repr(judged)
 
 
 def test_a_key_is_sent_as_bearer(llm: LlmStandIn) -> None:
@@ -382,7 +403,92 @@ def test_no_proxy_is_asked(llm: LlmStandIn, monkeypatch: pytest.MonkeyPatch) -> 
     assert Calls(llm.url)().result is Result.USED
 
 
+# What `check` asks
+
+
+def test_the_models_are_asked_for_as_an_analysis_asks(llm: LlmStandIn) -> None:
+    """One GET with the same URL, credentials and headers, and what came as a value."""
+    llm.conduct.key, llm.conduct.models = KEY, ("some-model",)
+    reply = Calls(llm.url.replace("//", "//u:p@") + "/?api-version=1", key=KEY).analyst.models()
+    assert (reply.failed, reply.status, reply.reason) == (None, 200, "")
+    assert json.loads(reply.body)["data"] == [{"id": "some-model", "object": "model"}]
+    [(path, headers)] = llm.conduct.heads
+    assert path == "/openai/v1/models?api-version=1"
+    assert headers == {
+        "host": f"127.0.0.1:{urlsplit(llm.url).port}",
+        "accept": "application/json",
+        "accept-encoding": "identity",
+        "authorization": f"Bearer {KEY}",
+        "user-agent": "friendship-supervisor",
+        "connection": "close",
+    }
+    assert llm.conduct.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "failed", "status", "reason"),
+    [
+        (Mode.HANG, Result.TIMEOUT, None, "over the total time of a call"),
+        (Mode.HEADER_DRIP, Result.TIMEOUT, None, "over the total time of a call"),
+        (Mode.BODY_DRIP, Result.TIMEOUT, None, "over the total time of a call"),
+        (Mode.RESET, Result.ERROR, None, "no answer: Connection reset by peer"),
+        (Mode.UNAUTHORIZED, Result.ERROR, 401, "status 401"),
+        (Mode.REDIRECT, Result.ERROR, 307, "status 307"),
+        (Mode.HUGE, Result.BAD_ANSWER, 200, f"the answer is larger than {ANSWER_MAX_BYTES} bytes"),
+        (Mode.GZIP, Result.BAD_ANSWER, 200, "the answer is encoded, though identity was asked for"),
+    ],
+)
+def test_no_list_of_models_is_a_value_too(
+    llm: LlmStandIn, mode: Mode, failed: Result, status: int | None, reason: str
+) -> None:
+    """Within the total time and the cap, whatever the server does."""
+    llm.conduct.mode = mode
+    reply = Calls(llm.url, 0.3 if failed is Result.TIMEOUT else 20.0).analyst.models()
+    assert (reply.failed, reply.status, reply.reason, reply.body) == (failed, status, reason, b"")
+
+
+@pytest.mark.parametrize(
+    ("mode", "verdict", "words"),
+    [
+        (Mode.OK, Verdict.OK, "GET /models: 200: it has some-model"),
+        (Mode.BODY_DRIP, Verdict.WARN, "over the total time of a call"),
+        (Mode.GZIP, Verdict.WARN, "GET /models: the answer is encoded, though identity was asked for"),
+        (Mode.UNAUTHORIZED, Verdict.WARN, "GET /models: 401: the key is refused"),
+        (Mode.RESET, Verdict.WARN, "no answer: Connection reset by peer"),
+    ],
+)
+def test_check_takes_no_longer_than_it_says(
+    llm: LlmStandIn, monkeypatch: pytest.MonkeyPatch, mode: Mode, verdict: Verdict, words: str
+) -> None:
+    """It has a time of its own, in all; its finding says what came."""
+    monkeypatch.setattr(model, "TIMEOUT_S", 0.3 if mode is Mode.BODY_DRIP else 20.0)
+    llm.conduct.mode, llm.conduct.models = mode, ("some-model",)
+    found = model.look(LlmSettings(llm.url, "some-model", KEY, timeout_s=3600.0))
+    assert found.verdict is verdict
+    assert words in str(found)
+
+
+@pytest.mark.parametrize("url", ["http://\N{SNOWMAN}.net/secret", "http://xn--zz--/secret"])
+def test_check_says_what_the_client_cannot_use(url: str) -> None:
+    """A URL that no child could start with: a finding with its remedy, and no exception."""
+    found = model.look(LlmSettings(url, "some-model", KEY))
+    assert found.verdict is Verdict.FAIL
+    assert "GROQ_BASE_URL" in str(found)
+    assert "secret" not in str(found)
+
+
 # What is loaded
+
+
+@pytest.mark.parametrize("module", ["consumer.llm", "supervisor.cli.checks.model"])
+def test_whoever_loads_httpx_does_it_without_its_command_line(module: str) -> None:
+    """`check` too."""
+    program = "import importlib, sys; importlib.import_module(sys.argv[1]); print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program, module], check=True, capture_output=True, text=True
+    )
+    assert "httpx" in loaded.stdout.split()
+    assert not {"pygments", "httpx._main"} & set(loaded.stdout.split())
 
 
 def test_httpx_comes_without_its_command_line_and_a_first_call_loads_nothing(llm: LlmStandIn) -> None:

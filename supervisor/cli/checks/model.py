@@ -1,25 +1,29 @@
 """The LLM: does it answer to the key, and has it the model? Its absence stops no start, so it is a warning."""
 
-import httpx
+from dataclasses import replace
+from http import HTTPStatus
+
 import orjson
 
-from consumer.memory_api import prepare
+from consumer.llm import Analyst
 from consumer.settings import LlmSettings
-from supervisor.cli.checks.finding import Finding, ok, warn
+from supervisor.cli.checks.finding import Finding, fail, ok, warn
 
 SUBJECT = "LLM"
 TIMEOUT_S = 5.0
 
 
 def look(settings: LlmSettings) -> Finding:
-    """Ask for the list of models, which costs nothing and shows no conversation."""
-    headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
+    """Ask for the list of models, as conversations are asked about; it costs nothing and shows none of them."""
     try:
-        with httpx.Client(verify=prepare(), trust_env=False, timeout=TIMEOUT_S) as client:
-            answer = client.get(f"{settings.base_url.rstrip('/')}/models", headers=headers)
-    except httpx.HTTPError as error:
-        return warn(SUBJECT, f"no answer ({type(error).__name__})", "start it, or correct GROQ_BASE_URL")
-    return judged(answer.status_code, answer.content, settings.model)
+        analyst = Analyst(replace(settings, timeout_s=TIMEOUT_S), ssl_context=None, pump=lambda: None)
+    except ValueError as error:
+        return fail(SUBJECT, str(error), "correct GROQ_BASE_URL, GROQ_API_KEY or GROQ_MODEL")
+    reply = analyst.models()
+    if reply.status is None or (reply.status == HTTPStatus.OK and reply.failed is not None):
+        seen = f"GET /models: {reply.reason}"
+        return warn(SUBJECT, seen, "start it, or correct GROQ_BASE_URL", status=reply.status)
+    return judged(reply.status, reply.body, settings.model)
 
 
 def judged(status: int, body: bytes, model: str) -> Finding:
@@ -29,7 +33,7 @@ def judged(status: int, body: bytes, model: str) -> Finding:
         return warn(SUBJECT, f"{seen}: the key is refused", "correct GROQ_API_KEY", status=status)
     if status in {404, 405, 501}:
         return ok(SUBJECT, f"{seen}: it answers, and has no such path", status=status)
-    if status != httpx.codes.OK:
+    if status != HTTPStatus.OK:
         return warn(SUBJECT, seen, "see why it is not well, or correct GROQ_BASE_URL", status=status)
     names = _names(body)
     if names and model not in names:
