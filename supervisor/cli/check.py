@@ -92,13 +92,17 @@ def _optional(given: Examined) -> Iterator[Finding]:
     if consumer.s3 is not None:
         from supervisor.cli.checks import archive  # noqa: PLC0415 (its client is an extra)
 
-        yield from archive.look(consumer.s3)
+        # A refused endpoint reads as none, which is AWS: it would see the account of a server of one's own
+        if given.usable("s3_buckets", "s3_endpoint_url", "s3_addressing_style"):
+            yield from archive.look(consumer.s3)
+        else:
+            yield _skipped(archive.SUBJECT)
     if consumer.llm is not None:
         from supervisor.cli.checks import model  # noqa: PLC0415 (its client is loaded where it is in use)
 
         yield (
             model.look(consumer.llm)
-            if given.usable("groq_base_url", "groq_api_key")
+            if given.usable("groq_base_url", "groq_api_key", "groq_model")
             else _skipped(model.SUBJECT)
         )
 

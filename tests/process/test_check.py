@@ -241,3 +241,30 @@ def test_s3_and_the_llm_are_looked_at_where_they_are_in_use(
     away = command("check", "--json")
     assert [each["verdict"] for each in of(away, "S3")] == ["warn", "warn"]
     assert of(away, "LLM") == []
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "S3_ENDPOINT_URL=http://h:9000/?x=1",
+        "S3_ADDRESSING_STYLE=odd",
+        "GROQ_BASE_URL=ftp://h",
+        "GROQ_MODEL=m\am",
+    ],
+)
+def test_nobody_is_asked_in_the_place_of_a_server_that_cannot_be(
+    command: Command, s3: S3Server, llm: LlmStandIn, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    """Without its endpoint AWS would be asked, with the credentials of a server of one's own."""
+    name, _, value = setting.partition("=")
+    model = {"LLM_ANALYSIS_ENABLED": "on", "GROQ_BASE_URL": llm.url, "GROQ_API_KEY": "key"}
+    for each, given in (s3.environment("logs") | model | {name: value}).items():
+        monkeypatch.setenv(each, given)
+    said = command("check", "--json")
+    refused, asked = ("S3", "LLM") if name.startswith("S3") else ("LLM", "S3")
+    [finding] = of(said, refused)
+    assert (finding["verdict"], finding["seen"]) == (
+        "fail",
+        "not asked: a setting that it needs cannot be used",
+    )
+    assert [each["verdict"] for each in of(said, asked)] == ["ok"]
