@@ -12,6 +12,7 @@ import pytest
 
 from consumer import pipeline
 from consumer.analysis import Analysis, Result
+from consumer.conversation import transcribe
 from consumer.errors import LogUnavailable, NoRoom
 from consumer.memory_api import MemoryApiTimeout
 from consumer.outcome import Outcome
@@ -669,6 +670,6 @@ def test_what_is_shown_is_chosen_before_the_log_is_read(monkeypatch: pytest.Monk
         return noted
 
     monkeypatch.setattr(analyst, "excerpt", noting("excerpt", analyst.excerpt))
-    monkeypatch.setattr(pipeline, "transcribe", noting("transcribe", pipeline.transcribe))
+    monkeypatch.setattr(pipeline, "transcribe", noting("transcribe", transcribe))
     assert bench.handle() is Outcome.PROCESSED
     assert order == ["excerpt", "transcribe"]
