@@ -4,9 +4,14 @@ The only module that knows botocore, which is an extra: importing this without i
 client is not used (docs/decisions/0021-logs-in-s3.md).
 
 Credentials come from botocore's standard chain: environment, profile, web identity, container, instance. To look them
-up may mean to ask a service, without heartbeats and outside of the caller's deadline, so each such question has a limit
-of its own: instance metadata 1 s a request (AWS_METADATA_SERVICE_TIMEOUT), a container's agent 9 s in all, STS and SSO
-`SERVICE`, a program that a profile names `PROGRAM_S`. What was found is kept until shortly before it runs out.
+up may mean to ask a service, without heartbeats and outside of the caller's deadline. There is no limit on the whole:
+what there is holds for one wait, and a server that drips meets it for ever (decision 0021 has what was measured).
+Instance metadata waits 1 s for each read (AWS_METADATA_SERVICE_TIMEOUT), a container's agent 2 s, three times, STS and
+SSO as `SERVICE` says. A program that a profile names has `consumer.program.LIMIT_S` in all. Behind it stands the
+supervisor's message deadline.
+
+What was found is kept until shortly before it runs out. What was refused is looked for again, and so is what was not
+found, once in `LOOK_AGAIN_S` at most: S3 refuses a missing object just as it refuses a stranger.
 """
 
 import contextlib
@@ -14,8 +19,8 @@ import functools
 import logging
 import os
 import re
-import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -26,10 +31,15 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials, ProcessProvider
 from botocore.exceptions import ClientError
+from botocore.loaders import create_loader
+
+from consumer.program import BoundedProgram
 
 DEFAULT_REGION = "us-east-1"
+REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
+PROFILE_VARIABLES = ("AWS_DEFAULT_PROFILE", "AWS_PROFILE")
 SERVICE = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 2, "mode": "standard"})
-PROGRAM_S = 10.0
+LOOK_AGAIN_S = 60.0
 
 Answer = TypeVar("Answer")
 
@@ -43,24 +53,28 @@ class CredentialsUnavailable(Exception):
 
 
 class Account:
-    """The account that this process's environment and files name. For one thread; looks up nothing by itself."""
+    """The account that this process's environment and files name. For one thread; looks up nothing by itself.
 
-    def __init__(self) -> None:
-        self._session = botocore.session.Session()
-        self._session.set_default_client_config(SERVICE)
+    now: monotonic seconds.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._session = _session()
         self._credentials: Any = None
-        self._anonymous = False
+        self._looked_at: float | None = None
+        self._doubted = False
 
     def region(self) -> str:
         """Give AWS_REGION, AWS_DEFAULT_REGION or the profile's region, else us-east-1.
 
-        Raises CredentialsUnavailable when the profile cannot be read.
+        Raises CredentialsUnavailable when the profile cannot be read, or what is found is no name.
         """
-        return (
-            os.environ.get("AWS_REGION")
-            or self._ask(partial(self._session.get_config_variable, "region"))
-            or DEFAULT_REGION
-        )
+        found = self._ask(partial(self._session.get_config_variable, "region"))
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", found):
+            source = next(iter(_given(REGION_VARIABLES)), "the profile's region")
+            raise CredentialsUnavailable(f"{source} is no region's name")
+        return str(found)
 
     def sign(
         self, method: str, url: str, headers: dict[str, str], body: bytes
@@ -70,23 +84,30 @@ class Account:
         url: as it will be asked for, percent-encoded. headers: all that are to be signed, with Host.
         Raises CredentialsUnavailable.
         """
-        if self._anonymous:
+        doubted = (
+            self._doubted and self._looked_at is not None and self._now() - self._looked_at >= LOOK_AGAIN_S
+        )
+        if self._looked_at is None or doubted:
+            self._look()
+        if self._credentials is None:
             return None
-        credentials = self._ask(self._found)
-        self._anonymous = credentials is None
-        if self._anonymous:
-            return None
-        return self._ask(partial(_signed, credentials, self.region(), method, url, headers, body))
+        try:
+            credentials = self._ask(self._credentials.get_frozen_credentials)
+            return self._ask(partial(_signed, credentials, self.region(), method, url, headers, body))
+        except CredentialsUnavailable:
+            self._doubted = True  # nobody will refuse them, and they may be mended where they come from
+            raise
 
     def doubt(self) -> None:
-        """Look again at the next request, where no credentials were found: without them it was refused."""
-        self._anonymous = False
+        """Look again before a next request, if a minute has passed since the last look: S3 may not know these."""
+        self._doubted = True
 
     def rehearse(self) -> None:
         """Build what a first request would, and ask nobody."""
         with contextlib.suppress(CredentialsUnavailable):
             self._ask(lambda: self._chain)
-            _signed(Credentials("nobody", "secret"), self.region(), "GET", "http://nowhere/", {}, b"")
+            nobody = Credentials("nobody", "secret")
+            self._ask(partial(_signed, nobody, self.region(), "GET", "http://nowhere/", {}, b""))
             if self._ask(self._asks_sts):
                 unsigned = Config(signature_version=botocore.UNSIGNED)  # else it would look for credentials
                 self._ask(partial(self._session.create_client, "sts", self.region(), config=unsigned))
@@ -103,53 +124,95 @@ class Account:
         bounded = ProcessProvider(
             self._session.get_config_variable("profile") or "default",
             lambda: self._session.full_config,
-            popen=_BoundedProgram,
+            popen=BoundedProgram,
         )
         chain.insert_after(bounded.METHOD, bounded)
         chain.remove(bounded.METHOD)
         return chain
 
+    def _look(self) -> None:
+        """Find credentials. Those of before stand until others are found that can be had."""
+        if self._looked_at is not None:
+            self._renew()
+        found = None
+        try:
+            found = self._ask(self._found)
+        except CredentialsUnavailable:
+            if self._credentials is None:
+                raise
+        self._looked_at, self._doubted = self._now(), False
+        self._credentials = found or self._credentials
+
     def _found(self) -> Any:
-        """Credentials as they are now, or None where there are none."""
-        if self._credentials is None:
-            self._credentials = self._chain.load_credentials()
-        return self._credentials and self._credentials.get_frozen_credentials()
+        found = self._chain.load_credentials()
+        if found is not None:
+            found.get_frozen_credentials()  # some are only asked for here
+        return found
+
+    def _renew(self) -> None:
+        """Forget what botocore has read of files and keeps for the life of a session."""
+        self._session = _session()
+        self.__dict__.pop("_chain", None)
 
     def _ask(self, question: Callable[[], Answer]) -> Answer:
         """Put a question to botocore. What it raises is of many kinds, and may hold what a program printed."""
         try:
             return question()
-        except MemoryError:
+        except (MemoryError, CredentialsUnavailable):
             raise
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
             kind = code if re.fullmatch(r"[A-Za-z]{1,64}", code) else "ClientError"
         except Exception as error:  # noqa: BLE001 (files, programs, services: each raises what it likes)
             kind = type(error).__name__
+        self._renew()  # the next question finds what was mended meanwhile
         raise CredentialsUnavailable(kind)
+
+
+@functools.cache
+def _service_descriptions() -> Any:
+    """Give what all sessions read of botocore's data: megabytes, and the same for each."""
+    return create_loader(os.environ.get("AWS_DATA_PATH"))
+
+
+def _session() -> Any:
+    """Begin a session, in which an empty variable is none, and a role is assumed in the region that logs are in."""
+    variables = {
+        "profile": (None, _given(PROFILE_VARIABLES), None, None),
+        "region": ("region", _given(REGION_VARIABLES), DEFAULT_REGION, None),
+    }
+    session = botocore.session.Session(session_vars=variables)
+    session.set_default_client_config(SERVICE)
+    session.register_component("data_loader", _service_descriptions())
+    return session
+
+
+def _given(variables: Iterable[str]) -> list[str]:
+    return [name for name in variables if os.environ.get(name)]
 
 
 def _signed(  # noqa: PLR0913, PLR0917 (what a signature is made of)
     credentials: Any, region: str, method: str, url: str, headers: dict[str, str], body: bytes
 ) -> list[tuple[bytes, bytes]]:
+    _demand_fit("the access key's id", credentials.access_key)
+    _demand_fit("the session token", credentials.token or "")
+    _demand_fit("the secret access key", credentials.secret_key, carried=False)
     request = AWSRequest(method, url, headers=headers, data=body)
     S3SigV4Auth(credentials, "s3", region).add_auth(request)
+    for value in request.headers.values():
+        _demand_fit("a header", value)
     return [(name.encode("ascii"), value.encode("ascii")) for name, value in request.headers.items()]
 
 
-class _BoundedProgram(subprocess.Popen[bytes]):
-    """A program that prints credentials, and is killed when it takes too long."""
+def _demand_fit(part: str, text: str, *, carried: bool = True) -> None:
+    """Refuse what a mounted file or a slip of a keyboard has added: who sends it would quote it in an error.
 
-    def communicate(self, input: bytes | None = None, timeout: float | None = PROGRAM_S) -> tuple[Any, Any]:  # noqa: A002
-        try:
-            return super().communicate(input, timeout)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            self.wait()
-            for stream in (self.stdout, self.stderr):
-                assert stream is not None
-                stream.close()
-            raise
+    carried: whether it stands in a header as it is. Raises CredentialsUnavailable, which names the part alone.
+    """
+    if text != text.strip() or not text.isprintable():
+        raise CredentialsUnavailable(f"{part} holds a line break or blank: give it without")
+    if carried and not text.isascii():
+        raise CredentialsUnavailable(f"{part} holds a character that no header carries")
 
 
 @functools.cache

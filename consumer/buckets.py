@@ -19,6 +19,7 @@ LOGGED_CODES = frozenset([
     "KeyTooLongError", "NoSuchBucket", "NoSuchKey", "PermanentRedirect", "QuotaExceeded", "RequestTimeTooSkewed",
     "ServiceUnavailable", "SignatureDoesNotMatch", "SlowDown", "TemporaryRedirect",
 ])  # fmt: skip
+CODES_OF_WHO_ASKS = frozenset(["ExpiredToken", "InvalidAccessKeyId", "InvalidToken"])
 
 
 def log_url(bucket: str, prefix: str, conversation_id: str) -> str:
@@ -146,13 +147,20 @@ def _is_numeric(host: str) -> bool:
     return True
 
 
+def doubts_who_asks(status: int, body: bytes) -> bool:
+    """Say whether a refusal may be due to who asked, so that other credentials might be answered otherwise.
+
+    body: as for `refusal`. Of a session that has ended S3 says that the request was bad.
+    """
+    return status in {401, 403} or (status == 400 and _code(body) in CODES_OF_WHO_ASKS)
+
+
 def refusal(status: int, headers: Mapping[bytes, bytes], body: bytes, *, signed: bool) -> str:
     """Say in a few words what an answer other than 200 means.
 
     headers: names in lower case. body: the beginning of what S3 says in XML, or of anything else.
     """
-    code = re.search(rb"<Code>([A-Za-z]{1,64})</Code>", body)
-    named = code[1].decode() if code else ""
+    named = _code(body)
     words = f"answered {status}" + (f" ({named})" if named in LOGGED_CODES else "")
     region = headers.get(b"x-amz-bucket-region", b"")
     if not region and (found := re.search(rb"<Region>([a-z0-9-]{1,32})</Region>", body)):
@@ -164,3 +172,9 @@ def refusal(status: int, headers: Mapping[bytes, bytes], body: bytes, *, signed:
     if status in {401, 403} and not signed:
         words += "; the request was not signed, as no credentials were found"
     return words
+
+
+def _code(body: bytes) -> str:
+    """Find S3's word for what went wrong; empty: none."""
+    found = re.search(rb"<Code>([A-Za-z]{1,64})</Code>", body)
+    return found[1].decode() if found else ""

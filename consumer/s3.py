@@ -13,7 +13,7 @@ from functools import partial
 
 import httpcore
 
-from consumer.buckets import Address, Place, Server, place, refusal
+from consumer.buckets import Address, Place, Server, doubts_who_asks, place, refusal
 from consumer.deadline import Deadline
 from consumer.errors import LogUnavailable
 from consumer.inflate import Flaw, Inflater
@@ -124,11 +124,10 @@ class Archive:
         ) as response:
             if response.status == 200:
                 return receive(response)
-            if response.status in {401, 403}:
+            text = _beginning(response)
+            if doubts_who_asks(response.status, text):
                 self._account.doubt()
-            return refusal(
-                response.status, _headers(response), _beginning(response), signed=signed is not None
-            )
+            return refusal(response.status, _headers(response), text, signed=signed is not None)
 
 
 def _url(address: Address) -> httpcore.URL:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from consumer import aws
 from consumer.buckets import log_url
 from consumer.errors import LogUnavailable
 from consumer.s3 import Archive
@@ -223,6 +224,7 @@ def test_a_request_without_credentials_is_not_signed(s3: S3Server) -> None:
 @pytest.mark.usefixtures("unknown")
 def test_credentials_that_come_later_are_found(s3: S3Server, stranger: pytest.MonkeyPatch) -> None:
     """A 403 has them looked for again: nobody has to restart a child."""
+    stranger.setattr(aws, "LOOK_AGAIN_S", 0.0)
     url = s3.put("a", LOG)
     given = s3.require_signatures()
     reads = Reads(s3.url)
@@ -230,6 +232,58 @@ def test_credentials_that_come_later_are_found(s3: S3Server, stranger: pytest.Mo
     for name, value in given.items():
         stranger.setenv(name, value)
     assert reads.read(url) == LOG
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "again"),
+    [
+        *(("401 Unauthorized", "Any", True), ("403 Forbidden", "AccessDenied", True)),
+        *(("400 Bad Request", code, True) for code in ("ExpiredToken", "InvalidToken", "InvalidAccessKeyId")),
+        *(("400 Bad Request", "KeyTooLongError", False), ("404 Not Found", "ExpiredToken", False)),
+    ],
+)
+def test_refused_credentials_are_read_again(
+    status: str, code: str, again: bool, stranger: pytest.MonkeyPatch
+) -> None:
+    """Where who asks may be the reason, rotated credentials are found without a restart."""
+    stranger.setattr(aws, "LOOK_AGAIN_S", 0.0)
+    refusing = with_body(f"<Error><Code>{code}</Code></Error>".encode(), status)
+    with RawServer(answer(refusing)) as server:
+        reads = Reads(server.url)
+        reads.failure()
+        stranger.setenv("AWS_ACCESS_KEY_ID", "NEWKEY")
+        reads.failure()
+    assert [b"NEWKEY" in request for request in server.asked] == [False, again]
+
+
+@pytest.mark.parametrize("added", ["\n", " ", "\r\n"])
+@pytest.mark.parametrize(
+    "name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"]
+)
+def test_a_credential_with_a_line_break(name: str, added: str, stranger: pytest.MonkeyPatch) -> None:
+    """As a mounted secret has it: nobody is asked, and the reason shows none of it, nor a signature."""
+    values = {
+        "AWS_ACCESS_KEY_ID": "AKIAsecret1",
+        "AWS_SECRET_ACCESS_KEY": "secret2",
+        "AWS_SESSION_TOKEN": "secret3",
+        "AWS_REGION": "secret-4",
+    }
+    for each, value in values.items():
+        stranger.setenv(each, value + added if each == name else value)
+    with RawServer(answer(with_body(LOG))) as server:
+        reason = Reads(server.url).failure()
+        assert server.asked == []
+    assert "is no region's name" in reason if name == "AWS_REGION" else "line break or blank" in reason
+    assert not any(word in reason for word in [*values.values(), "Signature", "Credential="])
+
+
+def test_a_region_that_is_none_fails_the_read(stranger: pytest.MonkeyPatch) -> None:
+    """Where the host's name is made of it, too."""
+    stranger.setenv("AWS_REGION", "eu-zentral-ü")
+    aws.prepare()
+    archive = Archive(S3Settings(frozenset({BUCKET}), 5.0, None), ssl_context=None, pump=lambda: None)
+    with pytest.raises(LogUnavailable, match="AWS_REGION is no region's name"):
+        archive.read(URL, MIB)
 
 
 @pytest.mark.parametrize(

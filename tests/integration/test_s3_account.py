@@ -20,6 +20,8 @@ from botocore.config import Config
 
 from consumer import aws
 from consumer.aws import Account, CredentialsUnavailable
+from consumer.program import BoundedProgram
+from tests.fixtures.eventually import eventually
 from tests.fixtures.raw_server import RawServer
 from tests.fixtures.s3 import S3Server
 
@@ -28,6 +30,8 @@ EXAMPLE_SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 EMPTY = hashlib.sha256(b"").hexdigest()
 HOST = "examplebucket.s3.amazonaws.com"
 URL = f"https://{HOST}/a"
+HANGS = "import signal; signal.alarm(30); signal.pause()"
+NONE_THERE = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 
 pytestmark = pytest.mark.usefixtures("stranger")
 
@@ -137,19 +141,185 @@ def test_where_the_region_is_found(stranger: pytest.MonkeyPatch) -> None:
     assert Account().region() == "eu-west-2"
     stranger.setenv("AWS_REGION", "eu-west-3")
     assert Account().region() == "eu-west-3"
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        stranger.setenv(name, "")
+    assert Account().region() == "eu-west-1"
+
+
+@pytest.mark.parametrize(
+    "region", ["eu-zentral-ü", "eu-central-1\n", "eu-central-1 ", "a.example/", "x" * 65]
+)
+def test_a_region_that_is_none(region: str, stranger: pytest.MonkeyPatch) -> None:
+    """It would be part of a host's name and of a header: it is refused, not shown, and stops no start."""
+    give_keys(stranger)
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
+        stranger.setenv(name, region)
+        account = Account()
+        account.rehearse()  # raises nothing
+        for question in (Account.region, signed):
+            with pytest.raises(CredentialsUnavailable) as caught:
+                question(account)
+            assert str(caught.value) == f"{name} is no region's name"
+            assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "garage", "RegionOne", "my_lab"])
+def test_a_region_of_ones_own_server(region: str, stranger: pytest.MonkeyPatch) -> None:
+    """They have names of all kinds; what matters is that they can be signed."""
+    stranger.setenv("AWS_REGION", region)
+    assert Account().region() == region
 
 
 # Credentials
 
 
+class Clock:
+    """Monotonic seconds that a test moves."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def write_credentials(key: str) -> None:
+    """Rotate what lies in the shared file."""
+    text = f"[default]\naws_access_key_id = {key}\naws_secret_access_key = x\n"
+    Path(os.environ["AWS_SHARED_CREDENTIALS_FILE"]).write_text(text)
+
+
 def test_without_credentials_nothing_is_signed(stranger: pytest.MonkeyPatch) -> None:
-    """And it is not looked for them again until that is doubted."""
-    account = Account()
+    """And it is not looked for them again until that is doubted, and a minute has passed."""
+    clock = Clock()
+    account = Account(clock)
     assert signed(account) == {}
     give_keys(stranger)
+    clock.now_s += 60
     assert signed(account) == {}
     account.doubt()
     assert key_of(account) == EXAMPLE_KEY
+
+
+def test_none_found_lasts_a_minute(stranger: pytest.MonkeyPatch) -> None:
+    """However many requests are refused meanwhile: each look may take seconds."""
+    stranger.delenv("AWS_EC2_METADATA_DISABLED")
+    clock = Clock()
+    account = Account(clock)
+    with RawServer(lambda number: NONE_THERE if number == 0 else None) as metadata:
+        stranger.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url)
+        assert signed(account) == {}
+        once = len(metadata.asked)
+        for _ in range(3):
+            account.doubt()
+            assert signed(account) == {}
+        clock.now_s += 59
+        assert signed(account) == {}
+        assert len(metadata.asked) == once > 0
+        clock.now_s += 1
+        assert signed(account) == {}
+        assert len(metadata.asked) == 2 * once
+
+
+@pytest.mark.parametrize("file", ["AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"])
+def test_rotated_credentials_are_found(file: str, stranger: pytest.MonkeyPatch) -> None:
+    """Those that were refused are looked for again, a minute at the earliest after the last look."""
+    stranger.setenv("AWS_SHARED_CREDENTIALS_FILE", os.environ[file])
+    clock = Clock()
+    account = Account(clock)
+    write_credentials("OLD")
+    assert key_of(account) == "OLD"
+    write_credentials("NEW")
+    clock.now_s += 59
+    account.doubt()
+    assert key_of(account) == "OLD"
+    clock.now_s += 1
+    assert key_of(account) == "NEW"
+    write_credentials("NEWER")
+    clock.now_s += 60
+    assert key_of(account) == "NEW"  # nobody doubted these
+    account.doubt()
+    assert key_of(account) == "NEWER"
+
+
+def test_a_rotated_program_is_found(stranger: pytest.MonkeyPatch) -> None:
+    """Also what botocore reads once, as a profile's program, is read again."""
+    clock = Clock()
+    account = Account(clock)
+    for key in ("OLD", "NEW"):
+        printed = json.dumps({"Version": 1, "AccessKeyId": key, "SecretAccessKey": "x"})
+        configure(stranger, program(f"print({printed!r})"))
+        assert key_of(account) == key
+        account.doubt()
+        clock.now_s += 60
+
+
+@pytest.mark.parametrize("afterwards", ["", "[default]\naws_access_key_id = half\n"])
+def test_credentials_stand_until_others_are_found(afterwards: str, stranger: pytest.MonkeyPatch) -> None:
+    """A refusal may have had another reason: a look in vain takes nothing away, and is not repeated at once."""
+    clock = Clock()
+    account = Account(clock)
+    write_credentials("OLD")
+    assert key_of(account) == "OLD"
+    Path(os.environ["AWS_SHARED_CREDENTIALS_FILE"]).write_text(afterwards)
+    clock.now_s += 60
+    account.doubt()
+    assert key_of(account) == "OLD"
+    write_credentials("NEW")
+    account.doubt()
+    assert key_of(account) == "OLD"
+    clock.now_s += 60
+    assert key_of(account) == "NEW"
+
+
+def test_what_could_not_be_had_is_read_again(stranger: pytest.MonkeyPatch) -> None:
+    """A failure is not remembered, and neither is the file that it came of."""
+    role = "role_arn = arn:aws:iam::123456789012:role/robot\nsource_profile = base\n"
+    stranger.setenv("AWS_REGION", "eu-west-3")
+    account = Account()
+    for key in ("OLD", "NEW"):
+        base = f"[profile base]\naws_access_key_id = {key}\naws_secret_access_key = x\n"
+        configure(stranger, f"[default]\n{role}{base}")
+        with RawServer(answers(b"403 Forbidden", b"")) as sts:
+            stranger.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+            with pytest.raises(CredentialsUnavailable):
+                signed(account)
+        assert f"Credential={key}/".encode() in sts.asked[0]
+        assert b"/eu-west-3/sts/" in sts.asked[0]
+
+
+def test_what_cannot_be_renewed_is_looked_for_again(stranger: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No request goes out with them that S3 could refuse; what is configured now is found within a minute."""
+    soon = (datetime.now(UTC) + timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    printed = json.dumps({"Version": 1, "AccessKeyId": "OLD", "SecretAccessKey": "x", "Expiration": soon})
+    path = tmp_path / "printed"
+    path.write_text(printed)
+    configure(stranger, program(f"print(open({str(path)!r}).read())"))
+    clock = Clock()
+    account = Account(clock)
+    assert key_of(account) == "OLD"
+    path.unlink()
+    with pytest.raises(CredentialsUnavailable):
+        signed(account)
+    configure(stranger, "")
+    write_credentials("NEW")
+    with pytest.raises(CredentialsUnavailable):
+        signed(account)
+    clock.now_s += 60
+    assert key_of(account) == "NEW"
+
+
+def test_what_did_not_fit_is_looked_for_again(stranger: pytest.MonkeyPatch) -> None:
+    """A line break that is taken out of its source needs no restart."""
+    clock = Clock()
+    account = Account(clock)
+    printed = json.dumps({"Version": 1, "AccessKeyId": "OLD\n", "SecretAccessKey": "x"})
+    configure(stranger, program(f"print({printed!r})"))
+    with pytest.raises(CredentialsUnavailable, match="line break"):
+        signed(account)
+    configure(stranger, program(f"print({printed!r})".replace("OLD\\\\n", "NEW")))
+    clock.now_s += 60
+    assert key_of(account) == "NEW"
 
 
 def test_credentials_of_a_profile(stranger: pytest.MonkeyPatch) -> None:
@@ -164,14 +334,66 @@ def test_credentials_of_a_profile(stranger: pytest.MonkeyPatch) -> None:
     assert caught.value.__context__ is None
 
 
+@pytest.mark.parametrize("name", ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"])
+def test_an_empty_profile_is_none(name: str, stranger: pytest.MonkeyPatch) -> None:
+    """As compose's ${AWS_PROFILE:-} leaves it; the environment stays as it is, for whoever else reads it."""
+    stranger.setenv(name, "")
+    assert signed(Account()) == {}
+    write_credentials("FROMFILE")
+    assert key_of(Account()) == "FROMFILE"
+    give_keys(stranger)
+    assert key_of(Account()) == EXAMPLE_KEY
+    assert Account().region() == "us-east-1"
+    assert os.environ[name] == ""
+
+
+def test_a_named_profile_beside_an_empty_one(stranger: pytest.MonkeyPatch) -> None:
+    """The one that has a name counts."""
+    configure(stranger, "[profile robot]\naws_access_key_id = FROMFILE\naws_secret_access_key = x\n")
+    stranger.setenv("AWS_DEFAULT_PROFILE", "")
+    stranger.setenv("AWS_PROFILE", "robot")
+    assert key_of(Account()) == "FROMFILE"
+
+
+@pytest.mark.parametrize(
+    "found", ["AKIAany\n", "AKIAany ", " AKIAany", "AKIA\r\nany", "\tAKIAany", "\ufeffAKIAany"]
+)
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("AWS_ACCESS_KEY_ID", "the access key's id"),
+        ("AWS_SECRET_ACCESS_KEY", "the secret access key"),
+        ("AWS_SESSION_TOKEN", "the session token"),
+    ],
+)
+def test_what_a_mounted_file_adds_to_a_credential(
+    name: str, part: str, found: str, stranger: pytest.MonkeyPatch
+) -> None:
+    """It is named, with what to do, and not shown; a secret would else be wrong without a word."""
+    give_keys(stranger)
+    stranger.setenv(name, found)
+    with pytest.raises(CredentialsUnavailable) as caught:
+        signed(Account())
+    assert str(caught.value) == f"{part} holds a line break or blank: give it without"
+    assert caught.value.__context__ is None
+
+
 def test_a_key_that_no_header_can_carry(stranger: pytest.MonkeyPatch) -> None:
     """A slip of a keyboard is named by its kind, and not shown."""
     give_keys(stranger)
     stranger.setenv("AWS_ACCESS_KEY_ID", "clé")
     with pytest.raises(CredentialsUnavailable) as caught:
         signed(Account())
-    assert str(caught.value) == "UnicodeEncodeError"
+    assert str(caught.value) == "the access key's id holds a character that no header carries"
     assert caught.value.__context__ is None
+
+
+def test_no_other_header_is_sent_broken(stranger: pytest.MonkeyPatch) -> None:
+    """Whatever it is that would be wrong with it, and whoever made it."""
+    give_keys(stranger)
+    for value in ("a\nb", "a ", "é"):
+        with pytest.raises(CredentialsUnavailable, match="a header holds"):
+            Account().sign("GET", URL, {"Host": HOST, "X-Own": value}, b"")
 
 
 def test_half_of_a_pair_is_named(stranger: pytest.MonkeyPatch) -> None:
@@ -203,21 +425,57 @@ def test_a_program_that_fails_is_not_quoted(stranger: pytest.MonkeyPatch) -> Non
     assert caught.value.__context__ is None
 
 
-def test_a_program_that_hangs_is_killed(stranger: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """At the end of its time, and nothing of it is left."""
-    started: list[aws._BoundedProgram] = []
+def is_gone(pid: int) -> bool:
+    """Say whether a process has ended; nobody may have reaped it yet."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state in {"Z", "X"}
 
-    class Noted(aws._BoundedProgram):
+
+def noting(pids: Path, *, of_another: bool) -> str:
+    """Write a program that hangs: its pid goes into a file, with that of one that it started."""
+    another = f"subprocess.Popen([sys.executable, '-I', '-S', '-c', {HANGS!r}]).pid" if of_another else "''"
+    noted = f"open({str(pids)!r}, 'w').write(f'{{os.getpid()}} {{pid}}.')"
+    return f"import os, subprocess, sys; pid = {another}; {noted}; {HANGS}"
+
+
+def test_a_program_that_hangs_is_killed(stranger: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """At the end of its time, and nothing of it is left, nor of what it started."""
+    started: list[BoundedProgram] = []
+    pids = tmp_path / "pids"
+
+    class Noted(BoundedProgram):
         def communicate(self, *_: object) -> tuple[bytes, bytes]:
             started.append(self)
-            return super().communicate(timeout=0.3)
+            eventually(lambda: pids.exists() and pids.read_text().endswith("."), "the program runs")
+            return super().communicate(timeout=0.1)
 
-    stranger.setattr(aws, "_BoundedProgram", Noted)
-    configure(stranger, program("import signal; signal.alarm(30); signal.pause()"))
+    stranger.setattr(aws, "BoundedProgram", Noted)
+    configure(stranger, program(noting(pids, of_another=True)))
     with pytest.raises(CredentialsUnavailable) as caught:
         signed(Account())
     assert str(caught.value) == "TimeoutExpired"
     assert [one.returncode for one in started] == [-9]
+    left = list(map(int, pids.read_text().rstrip(".").split()))
+    assert len(left) == 2
+    eventually(lambda: all(map(is_gone, left)), "none of them is left")
+
+
+def test_a_program_ends_with_who_asks_it(stranger: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A child that is killed leaves none behind."""
+    pids = tmp_path / "pids"
+    asking = (
+        "import sys; from consumer.program import BoundedProgram; BoundedProgram(sys.argv[1:]).communicate()"
+    )
+    hanging = [sys.executable, "-I", "-S", "-c", noting(pids, of_another=False)]
+    with subprocess.Popen([sys.executable, "-c", asking, *hanging]) as child:
+        eventually(lambda: pids.exists() and pids.read_text().endswith("."), "the program runs")
+        pid = int(pids.read_text().rstrip("."))
+        assert not is_gone(pid)
+        child.kill()
+    eventually(lambda: is_gone(pid), "it ended with the child")
 
 
 def test_credentials_of_a_container(stranger: pytest.MonkeyPatch) -> None:

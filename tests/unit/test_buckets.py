@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.buckets import KEY_MAX_BYTES, LOGGED_CODES, Place, Server, log_url, place, refusal
+from consumer.buckets import (
+    KEY_MAX_BYTES,
+    LOGGED_CODES,
+    Place,
+    Server,
+    doubts_who_asks,
+    log_url,
+    place,
+    refusal,
+)
 
 BUCKETS = frozenset({"logs", "More.Logs_2"})
 IDS = st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=255)
@@ -238,3 +247,21 @@ def test_a_refusal_without_a_signature_says_so(status: int) -> None:
         == f"answered {status} (AccessDenied); the request was not signed, as no credentials were found"
     )
     assert refusal(status, {}, body, signed=True) == f"answered {status} (AccessDenied)"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        *((401, "", True), (403, "", True), (403, "AccessDenied", True)),
+        *((400, "ExpiredToken", True), (400, "InvalidToken", True), (400, "InvalidAccessKeyId", True)),
+        *(
+            (400, "", False),
+            (400, "BadDigest", False),
+            (404, "ExpiredToken", False),
+            (503, "SlowDown", False),
+        ),
+    ],
+)
+def test_when_who_asks_is_the_reason(status: int, code: str, expected: bool) -> None:
+    """S3 says of an expired token that the request was bad."""
+    assert doubts_who_asks(status, AN_ERROR.format(code=code, region="").encode()) is expected
