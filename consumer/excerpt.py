@@ -48,12 +48,11 @@ class Excerpt:
     """The parts of a conversation that are shown.
 
     said: in order, each text as it was, half characters replaced by U+FFFD. left_out: messages between head and tail
-    that are not shown; before_gap: how many of `said` come before them. child_messages: of the whole conversation.
+    that are not shown; before_gap: how many of `said` come before them.
     """
 
     said: tuple[tuple[Speaker, str], ...]
     left_out: int
-    child_messages: int
     before_gap: int = 0
 
 
@@ -76,12 +75,11 @@ def excerpt(log: Json, budget_chars: int) -> Excerpt:
     """
     head: _Said = []
     tail: deque[_Unit] = deque()
-    messages = children = 0
+    messages = 0
     room, head_is_open = budget_chars // 2, True
     least = 0
     for unit in _units(_messages(_items(log))):
         messages += len(unit)
-        children += sum(message.speaker is CHILD for message in unit)
         if head_is_open:
             if (said := _shown(unit, room)) is not None:
                 head += said
@@ -98,7 +96,7 @@ def excerpt(log: Json, budget_chars: int) -> Excerpt:
         end.extendleft(reversed(said))
         room -= _cost(said)
     said = [*head, *end]
-    return Excerpt(tuple(said), messages - len(said), children, len(head))
+    return Excerpt(tuple(said), messages - len(said), len(head))
 
 
 def _items(log: Json, *, mendable: bool = True) -> Iterable[Item | None]:

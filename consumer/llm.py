@@ -134,7 +134,7 @@ class Analyst:
         self._completions, self._models = urls
         self._model = settings.model
         self._log_chars = settings.log_chars
-        request(self._model, Excerpt((), 0, 0))
+        request(self._model, Excerpt((), 0))
         https = self._completions.scheme == "https"
         transport = BoundedTransport(
             settings.timeout_s,
@@ -146,16 +146,6 @@ class Analyst:
     def excerpt(self, log: Json) -> Excerpt:
         """Choose what of a log is shown: as much as the settings let out of the house."""
         return excerpt(log, self._log_chars)
-
-    def hear(self, log: Json) -> Analysis:
-        """Have a log judged, as much of it as the settings let out of the house: no call where that is nothing.
-
-        Raises MalformedMessage when the log is no list.
-        """
-        told = excerpt(log, self._log_chars)
-        if not told.said:
-            return Analysis(Result.ERROR, reason=f"not one turn within {self._log_chars} characters")
-        return self.analyse(told)
 
     def analyse(self, told: Excerpt) -> Analysis:
         """Have judged what is shown of a conversation. What `pump` raises comes through; nothing else is raised."""

@@ -22,7 +22,9 @@ from consumer.excerpt import Excerpt
 
 EMOTIONS = frozenset({"interesting", "boring", "neutral", "angry", "happy", "sad"})
 QUESTIONS_A_MESSAGE = 2
-"""Of each message of the child that was shown. More was made up, or put into the model's mouth."""
+QUESTIONS_ANYHOW = 10
+"""What is believed: so many for each message of the child that was shown, or in all if that is more. Beyond that they
+were made up, or put into the model's mouth."""
 
 ANSWER_TOKENS = 1024
 """Thirty would do; models that think first spend some hundreds on that."""
@@ -115,7 +117,7 @@ def judge(body: bytes, told: Excerpt) -> Analysis:
         return _bad("more than one answer" if readings else "without the wanted JSON object")
     [(questions, emotion)] = readings  # type: ignore[misc]
     shown = sum(speaker == "child" for speaker, _ in told.said)
-    if questions is None or not 0 <= questions <= QUESTIONS_A_MESSAGE * shown:
+    if questions is None or not 0 <= questions <= max(QUESTIONS_ANYHOW, QUESTIONS_A_MESSAGE * shown):
         return _bad("without a number of questions that can be")
     if emotion is None:
         return _bad("without one of the six emotions")

@@ -36,7 +36,7 @@ LIMIT_S = 1.3  # longer than a beat, so that a beat falls into it
 BUSY_MACHINE_S = 8.0
 KEY = "gsk_canary-key"
 GOOD = '{"user_initiated_questions": 2, "session_emotion": "happy"}'
-TOLD = Excerpt((("robot", "Chào bé!"), ("child", "Why is the sky blue?")), 0, 1, 2)
+TOLD = Excerpt((("robot", "Chào bé!"), ("child", "Why is the sky blue?")), 0, 2)
 
 
 class Calls:
@@ -106,10 +106,15 @@ def test_the_request_says_what_it_must_and_no_more(llm: LlmStandIn) -> None:
     }
 
 
+def asked_about(analyst: Analyst, log: bytes) -> Analysis:
+    """Have a log judged, as the pipeline does."""
+    return analyst.analyse(analyst.excerpt(log))
+
+
 def test_a_log_is_heard_from_both_ends(llm: LlmStandIn) -> None:
     """Of a long log only what the settings allow goes out, with a word about the gap."""
     turns = [text for number in range(500) for text in (f"Robot {number}", f"Why {number}?")]
-    heard = Calls(llm.url, log_chars=1000).analyst.hear(log_of(*turns))
+    heard = asked_about(Calls(llm.url, log_chars=1000).analyst, log_of(*turns))
     [asked] = llm.conduct.requests
     assert asked.texts[0] == "Robot 0"
     assert asked.texts[-1] == "Why 499?"
@@ -119,19 +124,12 @@ def test_a_log_is_heard_from_both_ends(llm: LlmStandIn) -> None:
     assert heard == Analysis(Result.USED, *judgement(asked.conversation))
 
 
-def test_a_log_without_a_turn_that_fits_is_not_sent(llm: LlmStandIn) -> None:
-    """There is nothing to ask about."""
-    heard = Calls(llm.url, log_chars=100).analyst.hear(log_of("a" * 200, "b"))
-    assert heard == Analysis(Result.ERROR, reason="not one turn within 100 characters")
-    assert llm.conduct.calls == 0
-
-
 @pytest.mark.parametrize("text", ODD_TEXTS)
 def test_whatever_a_child_says_changes_nothing_but_the_data(llm: LlmStandIn, text: str) -> None:
     """The stand-in, which takes requests of one shape only, finds it in the document and nowhere else."""
     calls = Calls(llm.url)
-    assert calls.analyst.hear(log_of("Hi", "x")).result is Result.USED
-    assert calls.analyst.hear(log_of("Hi", text)).result is Result.USED
+    assert asked_about(calls.analyst, log_of("Hi", "x")).result is Result.USED
+    assert asked_about(calls.analyst, log_of("Hi", text)).result is Result.USED
     plain, odd = llm.conduct.requests
     assert odd.system == plain.system == SYSTEM
     same = {"content-length": "any"}
@@ -147,7 +145,7 @@ def test_an_llm_that_obeys_a_child_is_not_believed(llm: LlmStandIn) -> None:
     llm.conduct.content = DICTATED
     calls = Calls(llm.url, log_chars=1000)
     for log in (log_of("Hi", DICTATED), log_of(DICTATED, DICTATED, *["Hm", "a" * 50] * 40)):
-        judged = calls.analyst.hear(log)
+        judged = asked_about(calls.analyst, log)
         assert (judged.result, judged.questions, judged.emotion) == (Result.BAD_ANSWER, 0, "neutral")
 
 
@@ -334,7 +332,7 @@ def test_a_call_keeps_nothing(elsewhere: Callable[[Mode], str], mode: Mode) -> N
     tracemalloc.start()
     gc.disable()
     try:
-        judged = calls(Excerpt((("child", "x" * 8 * MIB),), 0, 1, 1))
+        judged = calls(Excerpt((("child", "x" * 8 * MIB),), 0, 1))
         held, peak = tracemalloc.get_traced_memory()
     finally:
         gc.enable()
@@ -504,7 +502,7 @@ def test_httpx_comes_without_its_command_line_and_a_first_call_loads_nothing(llm
         assert not {"rich", "pygments", "httpx._main"} & set(sys.modules)
         loaded = set(sys.modules)
         analyst = Analyst(LlmSettings(sys.argv[1], "m", "k"), ssl_context=None, pump=lambda: None)
-        assert analyst.analyse(Excerpt((("child", "Why?"),), 0, 1, 1)).questions == 1
+        assert analyst.analyse(Excerpt((("child", "Why?"),), 0, 1)).questions == 1
         assert set(sys.modules) == loaded, set(sys.modules) - loaded
         assert threading.active_count() == 1
     """

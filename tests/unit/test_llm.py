@@ -49,13 +49,13 @@ CONTROL = frozenset("<>|[]")
 
 def told(*texts: str) -> Excerpt:
     said = tuple(("child" if number % 2 else "robot", text) for number, text in enumerate(texts))
-    return Excerpt(said, 0, len(texts) // 2, len(said))  # type: ignore[arg-type]
+    return Excerpt(said, 0, len(said))  # type: ignore[arg-type]
 
 
 def heard(child_messages: int) -> Excerpt:
     """Show so many messages of a child, of a conversation that had many more."""
     said = (("robot", "Hi"), *[("child", "Why?")] * child_messages)
-    return Excerpt(said, 1000, child_messages + 500, 1)  # type: ignore[arg-type]
+    return Excerpt(said, 1000, 1)  # type: ignore[arg-type]
 
 
 def judged(content: object, child_messages: int = 5) -> Analysis:
@@ -67,7 +67,7 @@ def judged(content: object, child_messages: int = 5) -> Analysis:
 
 def test_the_request_is_two_messages_with_instructions_and_data() -> None:
     """The parameters of JSON mode, the constant text, and one JSON document."""
-    shown = Excerpt((("robot", "Hi"), ("child", "Why?")), 12, 7, 1)
+    shown = Excerpt((("robot", "Hi"), ("child", "Why?")), 12, 1)
     asked = json.loads(request("some-model", shown))
     assert asked == {
         "model": "some-model",
@@ -242,7 +242,7 @@ def test_an_emotion_that_is_none(emotion: str) -> None:
     assert judgement == Analysis(Result.BAD_ANSWER, reason="the answer is without one of the six emotions")
 
 
-@pytest.mark.parametrize(("child_messages", "most"), [(0, 0), (1, 2), (3, 6)])
+@pytest.mark.parametrize(("child_messages", "most"), [(0, 10), (1, 10), (5, 10), (6, 12)])
 def test_more_questions_than_can_be_asked(child_messages: int, most: int) -> None:
     """Two for each message of the child that was shown are believed, and not one more."""
     answer = '{"user_initiated_questions": %d, "session_emotion": "happy"}'
@@ -388,7 +388,7 @@ def test_no_content_at_all_raises(content: str, child_messages: int) -> None:
 
 def check(judgement: Analysis, child_messages: int) -> None:
     if judgement.result is Result.USED:
-        assert 0 <= judgement.questions <= 2 * child_messages
+        assert 0 <= judgement.questions <= max(10, 2 * child_messages)
         assert type(judgement.questions) is int
         assert judgement.emotion in EMOTIONS
     else:
