@@ -70,7 +70,7 @@ class Account:
 
         Raises CredentialsUnavailable when the profile cannot be read, or what is found is no name.
         """
-        found = self._ask(partial(self._session.get_config_variable, "region"))
+        found = self._ask(partial(self._session.get_config_variable, "region")) or DEFAULT_REGION
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", found):
             source = next(iter(_given(REGION_VARIABLES)), "the profile's region")
             raise CredentialsUnavailable(f"{source} is no region's name")
@@ -84,10 +84,7 @@ class Account:
         url: as it will be asked for, percent-encoded. headers: all that are to be signed, with Host.
         Raises CredentialsUnavailable.
         """
-        doubted = (
-            self._doubted and self._looked_at is not None and self._now() - self._looked_at >= LOOK_AGAIN_S
-        )
-        if self._looked_at is None or doubted:
+        if self._looked_at is None or (self._doubted and self._now() - self._looked_at >= LOOK_AGAIN_S):
             self._look()
         if self._credentials is None:
             return None

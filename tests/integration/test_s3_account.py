@@ -144,6 +144,8 @@ def test_where_the_region_is_found(stranger: pytest.MonkeyPatch) -> None:
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         stranger.setenv(name, "")
     assert Account().region() == "eu-west-1"
+    configure(stranger, "[default]\nregion =\n")
+    assert Account().region() == "us-east-1"
 
 
 @pytest.mark.parametrize(
