@@ -22,12 +22,13 @@ LOGGED_CODES = frozenset([
 CODES_OF_WHO_ASKS = frozenset(["ExpiredToken", "InvalidAccessKeyId", "InvalidToken"])
 
 
-def log_url(bucket: str, prefix: str, conversation_id: str) -> str:
-    """Say where a conversation's log is kept, gzipped: s3://bucket/prefix/<id, percent-quoted>.json.gz.
+def log_url(bucket: str, prefix: str, conversation_id: str, mark: str = "") -> str:
+    """Say where a conversation's log is kept, gzipped: s3://bucket/prefix/<id, percent-quoted>.<mark>.json.gz.
 
-    An id too long for a name is kept by its SHA-256; no quoted id looks like one. prefix: empty for none.
+    An id too long for a name is kept by its SHA-256; no quoted id looks like one. prefix: empty for none. mark: tells
+    logs of one conversation apart, in letters and digits, as many for each; empty where there is but one.
     """
-    ending = ".json.gz"
+    ending = f".{mark}.json.gz" if mark else ".json.gz"
     name = quote(conversation_id, safe="", errors="surrogatepass")
     if len(name + ending) > NAME_MAX_CHARS:
         digest = hashlib.sha256(conversation_id.encode(errors="surrogatepass")).hexdigest()

@@ -222,4 +222,4 @@ def _s3_door(settings: S3Settings | None, bucket: str, prefix: str) -> Door:
     if missing:
         raise InvalidSettings(["--log-to s3: the extra s3 is not installed (friendship-supervisor[s3])"])
     archive = s3.Archive(settings, ssl_context=None, pump=lambda: None)
-    return S3Door(archive.write, lambda conversation_id: log_url(bucket, prefix, conversation_id))
+    return S3Door(archive.write, lambda conversation_id, mark: log_url(bucket, prefix, conversation_id, mark))

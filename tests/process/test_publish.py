@@ -751,7 +751,7 @@ def test_rows_need_a_database(publish: Publish, database_url: str, tmp_path: Pat
 
 
 def test_logs_go_into_s3(publish: Publish, desk: Desk, s3: S3Server, tmp_path: Path) -> None:
-    """Compressed, under the conversation's id; the message says where."""
+    """Compressed, under the conversation's id and the log's mark; the message says where."""
     made = [json.loads(body) for body in bodies(3)]
     made[2]["conversation_id"] = "a/../b c"
     file = written(tmp_path / "a.jsonl", b"\n".join(json.dumps(each).encode() for each in made))
@@ -759,8 +759,10 @@ def test_logs_go_into_s3(publish: Publish, desk: Desk, s3: S3Server, tmp_path: P
     assert (ended.code, ended.out, ended.err) == (0, "accepted 3, refused 0\n", "")
     for body, each, name in zip(taken(desk), made, ["c-00000", "c-00001", "a%2F..%2Fb%20c"], strict=True):
         log = each.pop("conversation_log")
-        assert json.loads(body) == each | {"conversation_log_url": f"s3://logs/of/today/{name}.json.gz"}
-        assert json.loads(gzip.decompress(s3.get(f"of/today/{name}.json.gz"))) == log
+        url = json.loads(body)["conversation_log_url"]
+        assert re.fullmatch(rf"s3://logs/of/today/{re.escape(name)}\.[0-9a-f]{{16}}\.json\.gz", url)
+        assert json.loads(body) == each | {"conversation_log_url": url}
+        assert json.loads(gzip.decompress(s3.get(url.removeprefix("s3://logs/")))) == log
 
 
 def test_an_s3_that_takes_no_log_is_an_interruption(

@@ -121,6 +121,16 @@ def test_a_long_id_is_kept_by_its_digest() -> None:
     assert log_url("logs", "", name) != url
 
 
+@given(st.lists(st.tuples(IDS, st.sampled_from(["0" * 16, "f" * 16])), min_size=2, max_size=2, unique=True))
+def test_two_logs_of_one_conversation_are_two_objects(logs: list[tuple[str, str]]) -> None:
+    """By their marks, which no id can imitate and no length pushes out."""
+    urls = [log_url("logs", "conversations", conversation_id, mark) for conversation_id, mark in logs]
+    assert urls[0] != urls[1]
+    for url, (_, mark) in zip(urls, logs, strict=True):
+        assert url.endswith(f".{mark}.json.gz")
+        assert len(url.rpartition("/")[2]) <= 255
+
+
 @pytest.mark.parametrize(
     ("endpoint", "server"),
     [

@@ -7,19 +7,23 @@ killed between the two leaves a log that the next run writes again, under the sa
 import gzip
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
+from time import sleep
 from typing import Protocol
 
-from consumer.errors import MalformedMessage
+from consumer.buckets import KEY_MAX_BYTES
+from consumer.errors import LogUnavailable, MalformedMessage
 from consumer.message import Message
 from repository import logs
 from repository.connection import Database
 from repository.errors import BadData
 from supervisor.cli.publishing.letters import Letter, without_log
 
-KEY_BYTES_MAX = 1024
-"""Of S3: what is longer is refused by every server."""
-
 LEVEL = 6
+MARK_CHARS = 16
+
+TRIES = 4
+"""Of one object: a busy S3 answers 503 now and then, and credentials that were refused are looked for again."""
 
 IDLE_S = 20.0
 """A connection that was silent for so long may have been taken away, by a pooler or a firewall: another costs 3 ms."""
@@ -72,23 +76,47 @@ class RowDoor:
 class S3Door:
     """The log becomes an object, compressed.
 
-    write: puts an object under its URL. url_of: gives a conversation's.
+    write: puts an object under its URL; raises LogUnavailable. url_of: gives the URL of a conversation's log with this
+    mark.
     """
 
     write: Callable[[str, bytes], None]
-    url_of: Callable[[str], str]
+    url_of: Callable[[str, str], str]
 
     def carry(self, letter: Letter) -> bytes:
-        """Raises MalformedMessage, or what `write` raises."""
+        """Raises MalformedMessage, or what `write` raises at the last of its TRIES."""
         if not letter.has_log_of_its_own:
             return letter.body
-        url = self.url_of(letter.message.conversation_id)
+        url = self.url_of(letter.message.conversation_id, _mark(letter.message))
         key = url.removeprefix("s3://").partition("/")[2]
-        if len(key.encode()) > KEY_BYTES_MAX:
-            raise MalformedMessage(f"its key in S3 would be longer than {KEY_BYTES_MAX} bytes")
+        if len(key.encode()) > KEY_MAX_BYTES:
+            raise MalformedMessage(f"its key in S3 would be longer than {KEY_MAX_BYTES} bytes")
         # Without a time: the same log is the same object
-        self.write(url, gzip.compress(memoryview(letter.message.log or b"[]"), LEVEL, mtime=0))
+        self._put(url, gzip.compress(memoryview(letter.message.log or b"[]"), LEVEL, mtime=0))
         return without_log(letter, url)
+
+    def _put(self, url: str, body: bytes) -> None:
+        for number in range(1, TRIES):
+            try:
+                return self.write(url, body)
+            except LogUnavailable:
+                pass
+            sleep(pause_s(number))  # a signal ends it: its handler raises
+        return self.write(url, body)
+
+
+def pause_s(number: int) -> float:
+    """Say how long to wait after a try that failed, in seconds. number: of the try, from 1."""
+    return float(0.25 * 3 ** (number - 1))
+
+
+def _mark(message: Message) -> str:
+    """Tell this log of a conversation from any other, and from one that another user's line brings.
+
+    Under one name the later would take the earlier's place, and an event be scored with the words of another child.
+    """
+    # No id holds a NUL
+    return sha256(message.user_id.encode() + b"\0" + bytes(message.log or b"")).hexdigest()[:MARK_CHARS]
 
 
 def _heading(message: Message) -> logs.Heading:
