@@ -18,10 +18,10 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from consumer import scoring, sources, suspicion
-from consumer.analysis import NOT_NEEDED, UNASKED, Analysis, Result
+from consumer.assessor import Analyst, Assessor
 from consumer.claiming import ACCOUNT_POLL_S, Claiming
 from consumer.conversation import Payload, Transcript, transcribe
 from consumer.disposition import ErrorCode, Failure, retry_delay_s, verdict_on_claim
@@ -32,26 +32,22 @@ from consumer.errors import (
     MessageTooHeavy,
     MessageTooLarge,
     NoRoom,
-    NothingUsable,
 )
 from consumer.failures import call_end, failure_of, out_of_memory
 from consumer.job import Job, claim_request
-from consumer.message import Json, Message, identify, mend, parse
+from consumer.message import Message, identify, parse
 from consumer.outcome import Outcome
 from consumer.pace import CallEnd, Pace
 from consumer.patience import Patience
 from consumer.ports import Delivery, Link, Past, Store
+from consumer.reader import Reader
 from consumer.runtime import Runtime
 from consumer.settings import ConsumerSettings
-from consumer.sources import Archive, Found, Sources
+from consumer.sources import Archive, Sources
 from consumer.suspicion import Doubt
 from repository.deaths import NO_HISTORY, History, Mark
 from repository.errors import BadData, DatabaseAway, Fenced, RepositoryError
 from repository.rows import Bill, Claimed, Refusal, Refused, UserStatus
-
-if TYPE_CHECKING:
-    # Loaded only where an LLM is asked
-    from consumer.excerpt import Excerpt
 
 log = logging.getLogger("friendship.pipeline")
 
@@ -65,27 +61,6 @@ class Api(Protocol):
     def extract(self, user_id: str, conversation_id: str, payload: Payload) -> int:
         """Give the number of new facts."""
         ...
-
-
-class Analyst(Protocol):
-    """The LLM: consumer.llm.Analyst."""
-
-    def excerpt(self, log: Json) -> "Excerpt":
-        """Choose what of a log is shown. Raises MalformedMessage when it is none."""
-        ...
-
-    def analyse(self, told: "Excerpt") -> Analysis:
-        """Have it judged; any failure is a result."""
-        ...
-
-
-class _Reading(NamedTuple):
-    """A log that was read. place: where from. shown: what of it an LLM may see; None where none is asked."""
-
-    transcript: Transcript
-    place: str
-    size_bytes: int
-    shown: "Excerpt | None"
 
 
 class Pipeline:
@@ -119,8 +94,9 @@ class Pipeline:
         self._owner = owner
         self._patience = Patience(runtime, link, reach, rng)
         self._claiming = Claiming(runtime, link, store, self._patience, clock)
-        self._sources = Sources(runtime, store, self._patience, archive, settings.max_message_bytes)
-        self._analyst = analyst
+        elsewhere = Sources(runtime, store, self._patience, archive, settings.max_message_bytes)
+        self._reader = Reader(elsewhere, None if analyst is None else analyst.excerpt)
+        self._assessor = Assessor(runtime, self._patience, analyst, clock)
         self._rng = rng
         self._now = now
         self._clock = clock
@@ -320,8 +296,9 @@ class Pipeline:
             self._patience.hold(self._runtime.writing, partial(self._store.skip, claim, bill=self._bill(job)))
             log.info("message_skipped", extra=self._fields(job, claim))
             return Outcome.SKIPPED
-        transcript, place, shown = self._read(job, claim)
-        analysis, details = self._analysed(shown, transcript)
+        reading = self._reader.read(job, claim)
+        transcript = reading.transcript
+        analysis, details = self._assessor.assess(reading)
         facts, call_ms = 0, 0
         if transcript.messages:
             self._patience.give_back_if_over("stopping before the call")
@@ -332,49 +309,8 @@ class Pipeline:
             questions=analysis.questions,
             emotion=analysis.emotion,
         )
-        counts = _counts(transcript) | {"log_source": place, "memory_api_ms": call_ms}
+        counts = _counts(transcript) | {"log_source": reading.place, "memory_api_ms": call_ms}
         return self._complete(job, claim, seen, details | counts)
-
-    def _read(self, job: Job, claim: Claimed) -> tuple[Transcript, str, "Excerpt | None"]:
-        """Read the log: the transcript alone holds it from here on."""
-        read = partial(self._understood, claim)
-        if job.message.log is not None:
-            reading = read(Found(job.message.log, "message"))
-            job.log_read()
-        else:
-            reading = self._sources.read(claim, lambda found: _mended(read, found))
-            job.body_bytes = reading.size_bytes
-        return reading.transcript, reading.place, reading.shown
-
-    def _understood(self, claim: Claimed, found: Found) -> _Reading:
-        """Read a log that was found. Raises MalformedMessage when it is none."""
-        # First what is shown: it indexes the items as well, and two such indexes of 60 MB would be over the budget
-        shown = self._analyst.excerpt(found.data) if self._analyst is not None else None
-        transcript = transcribe(found.data, claim.user_id, claim.conversation_id)
-        return _Reading(transcript, found.place, memoryview(found.data).nbytes, shown)
-
-    def _analysed(self, shown: "Excerpt | None", transcript: Transcript) -> tuple[Analysis, dict[str, Any]]:
-        """Have the LLM judge, if there is one; its part of the breakdown."""
-        if self._analyst is None or shown is None:
-            analysis = UNASKED
-        elif not transcript.messages:
-            analysis = NOT_NEEDED
-        elif not shown.said:
-            analysis = Analysis(Result.ERROR, reason="not one turn fits into LLM_LOG_CHARS")
-        else:
-            return self._asked(self._analyst, shown)
-        return analysis, _told(analysis)
-
-    def _asked(self, analyst: Analyst, shown: "Excerpt") -> tuple[Analysis, dict[str, Any]]:
-        self._patience.give_back_if_over("stopping before the analysis")
-        analysis = Analysis(Result.ERROR)
-        started = self._clock()
-        self._runtime.analysing()
-        try:
-            analysis = analyst.analyse(shown)
-        finally:
-            self._runtime.analysed(analysis.result.value)
-        return analysis, _told(analysis) | {"llm_ms": round((self._clock() - started) * 1000)}
 
     def _ask(self, claim: Claimed, payload: Payload) -> tuple[int, int]:
         self._runtime.calling()
@@ -519,22 +455,6 @@ class Pipeline:
             "ms": round((self._clock() - job.started) * 1000),
         }
         return fields if claim is None else fields | {"attempt": claim.attempt}
-
-
-def _mended(read: Callable[[Found], _Reading], found: Found) -> _Reading:
-    """Read a log; if it is none, again with half characters mended, as those of a message are."""
-    try:
-        return read(found)
-    except NothingUsable:
-        raise
-    except MalformedMessage:
-        pass
-    return read(Found(mend(found.data), found.place))
-
-
-def _told(analysis: Analysis) -> dict[str, Any]:
-    told = {"llm": analysis.result.value}
-    return told | {"llm_reason": analysis.reason} if analysis.reason else told
 
 
 def _counts(transcript: Transcript) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class Runtime(Protocol):
         ...
 
     def analysed(self, result: str) -> None:
-        """Be done with that, with this result (consumer.llm.Result)."""
+        """Be done with that, with this result (consumer.analysis.Result)."""
         ...
 
     def calling(self) -> None:

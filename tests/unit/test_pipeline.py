@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from consumer import pipeline
+from consumer import pipeline, reader
 from consumer.analysis import Analysis, Result
 from consumer.conversation import transcribe
 from consumer.errors import LogUnavailable, NoRoom
@@ -660,7 +660,7 @@ def test_a_stop_comes_before_an_analysis() -> None:
 def test_what_is_shown_is_chosen_before_the_log_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each indexes the items: both indexes at once, of 60 MB of short ones, would be over the budget."""
     order: list[str] = []
-    bench = Bench(analyst := FakeAnalyst(Analysis(Result.USED)))
+    analyst = FakeAnalyst(Analysis(Result.USED))
 
     def noting(name: str, usual: Callable[..., Any]) -> Callable[..., Any]:
         def noted(*given: Any) -> Any:
@@ -670,6 +670,6 @@ def test_what_is_shown_is_chosen_before_the_log_is_read(monkeypatch: pytest.Monk
         return noted
 
     monkeypatch.setattr(analyst, "excerpt", noting("excerpt", analyst.excerpt))
-    monkeypatch.setattr(pipeline, "transcribe", noting("transcribe", transcribe))
-    assert bench.handle() is Outcome.PROCESSED
+    monkeypatch.setattr(reader, "transcribe", noting("transcribe", transcribe))
+    assert Bench(analyst).handle() is Outcome.PROCESSED
     assert order == ["excerpt", "transcribe"]
