@@ -216,6 +216,38 @@ def piped(running: Publishing) -> IO[bytes]:
     return running.process.stdin
 
 
+def test_a_pipe_that_does_not_block_is_read_to_its_end(publish: Publish, desk: Desk) -> None:
+    """Node and ssh leave theirs so: nothing there at the moment is not the end."""
+    made = bodies(4)
+    ours, theirs = os.pipe()
+    os.set_blocking(ours, False)
+    running = publish("-", stdin=ours)
+    with open(theirs, "wb", buffering=0) as pipe:  # noqa: PTH123 (a descriptor)
+        for number, body in enumerate(made, 1):
+            # Cut in a line: its end is not there yet
+            pipe.write(body[:7])
+            eventually(partial(is_asleep, running), "it waits for the rest")
+            pipe.write(body[7:] + b"\n")
+            eventually(partial(has, desk, number), "the line is in the queue")
+    assert running.ended().accepted == 4
+    assert taken(desk) == made
+    assert not os.get_blocking(ours)  # it belongs to whoever gave it, too
+    os.close(ours)
+
+
+def is_asleep(running: Publishing) -> bool:
+    return psutil.Process(running.process.pid).status() == psutil.STATUS_SLEEPING
+
+
+def test_standard_input_is_read_from_where_it_stands(publish: Publish, desk: Desk, tmp_path: Path) -> None:
+    """Whoever had it before may have taken the first lines: { read -r line; ...; } < file."""
+    made = bodies(3)
+    with lines_file(tmp_path / "a.jsonl", 3).open("rb", buffering=0) as file:
+        file.readline()
+        assert publish("-", stdin=file).ended().accepted == 2
+    assert taken(desk) == made[1:]
+
+
 def test_a_line_from_a_pipe_goes_when_it_comes(publish: Publish, desk: Desk) -> None:
     """Not when the pipe is full or closed: `tail -f` may be at its other end."""
     running = publish("-", stdin=subprocess.PIPE)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.cli.publishing.entries import Broken, Entry, spans
+from supervisor.cli.publishing.entries import BOM, Broken, Entry, spans
 from supervisor.cli.publishing.feed import Reader, items, lines
 from supervisor.cli.publishing.splitter import SLACK_BYTES, Splitter
 
@@ -145,10 +145,11 @@ def test_lines_are_what_an_editor_shows(found: list[bytes], end: bytes, last: bo
     text = end.join(found) + (end if last and found else b"")
     with reader(text, zipped=zipped) as opened:
         entries = list(lines(opened, 20))
-    expected = [(number, line.strip()) for number, line in enumerate(found, 1) if line.strip()]
+    bare_lines = [line.strip() for line in found]
+    bare_lines[:1] = [line.removeprefix(BOM) for line in bare_lines[:1]]
+    expected = [(number, bare) for number, bare in enumerate(bare_lines, 1) if bare]
     assert [entry.number for entry in entries] == [number for number, _ in expected]
-    for entry, (number, line) in zip(entries, expected, strict=True):
-        bare = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+    for entry, (number, bare) in zip(entries, expected, strict=True):
         if entry.body is None:
             assert len(found[number - 1]) > 20
         else:

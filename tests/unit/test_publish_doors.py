@@ -6,7 +6,7 @@ import json
 import pytest
 
 from consumer.buckets import log_url
-from consumer.errors import LogUnavailable, MalformedMessage
+from consumer.errors import LogUnavailable
 from supervisor.cli.publishing import doors
 from supervisor.cli.publishing.doors import TRIES, S3Door, pause_s
 from supervisor.cli.publishing.entries import Entry
@@ -54,14 +54,6 @@ def test_two_lines_of_one_conversation_never_share_an_object() -> None:
     assert len(archive.objects) == len(lines)
     assert [door.carry(each) for each in lines] == bodies
     assert len(archive.objects) == len(lines)
-
-
-def test_a_key_that_no_server_takes_is_the_lines_fault() -> None:
-    """It is refused, and nothing written."""
-    archive = FakeArchive()
-    with pytest.raises(MalformedMessage, match="longer than 1024 bytes"):
-        archive.door("p/" * 500 + "p").carry(line())
-    assert not archive.asked
 
 
 @pytest.fixture

@@ -74,14 +74,14 @@ def test_an_entry_over_the_limit_is_refused_by_its_size() -> None:
 def test_a_message_without_a_log_or_with_a_url_passes_as_it_is(more: dict[str, object]) -> None:
     """Nothing is written."""
     body = json.dumps({"conversation_id": "c", "user_id": "u"} | more).encode()
-    door = S3Door(lambda *_: pytest.fail("nothing is to be written"), lambda _: "s3://b/other")
+    door = S3Door(lambda *_: pytest.fail("nothing is to be written"), lambda *_: "s3://b/other")
     assert door.carry(letter(entry(body), 10**6)) == body
 
 
 def test_a_log_becomes_an_object_before_its_message_says_so() -> None:
     """Compressed, and the same bytes each time."""
     written: list[tuple[str, bytes]] = []
-    door = S3Door(lambda url, body: written.append((url, body)), lambda each: f"s3://b/k/{each}.json.gz")
+    door = S3Door(lambda url, body: written.append((url, body)), lambda each, _: f"s3://b/k/{each}.json.gz")
     body = json.dumps({"conversation_id": "c", "user_id": "u", "conversation_log": LOG}).encode()
     carried = [json.loads(door.carry(letter(entry(body), 10**6))) for _ in range(2)]
     assert (
@@ -94,7 +94,7 @@ def test_a_log_becomes_an_object_before_its_message_says_so() -> None:
 
 def test_a_key_that_no_server_takes_refuses_the_line() -> None:
     """And not the run: the next try would stop at the same line."""
-    door = S3Door(lambda *_: pytest.fail("nothing is to be written"), lambda each: f"s3://b/{each * 9}")
+    door = S3Door(lambda *_: pytest.fail("nothing is to be written"), lambda each, _: f"s3://b/{each * 9}")
     body = json.dumps({"conversation_id": "é" * 255, "user_id": "u", "conversation_log": LOG}).encode()
     with pytest.raises(MalformedMessage, match="longer than 1024 bytes"):
         door.carry(letter(entry(body), 10**6))

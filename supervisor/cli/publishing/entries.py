@@ -5,6 +5,9 @@ from typing import Literal
 
 Unit = Literal["line", "item"]
 
+BOM = b"\xef\xbb\xbf"
+"""Which some editors put before the first entry."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

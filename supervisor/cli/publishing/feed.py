@@ -5,26 +5,26 @@ Lines of JSON, or the items of a JSON text; gzip is recognised by its first byte
 
 import gzip
 import io
+import select
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Self, TypeVar, cast
 
-from supervisor.cli.publishing.entries import Broken, Entry
+from supervisor.cli.publishing.entries import BOM, Broken, Entry
 from supervisor.cli.publishing.files import STANDARD_INPUT
 from supervisor.cli.publishing.splitter import Splitter
 
 GZIP = b"\x1f\x8b"
 STEP_BYTES = 256 * 1024
-_BOM = b"\xef\xbb\xbf"
 _LINE_END_BYTES = len(b"\r\n")
 
 T = TypeVar("T")
 
 
 class Reader:
-    """A file or a pipe, inflated where it is gzip. Closes it at the end of the `with` block."""
+    """A file or a pipe from where it stands, inflated where it is gzip. Closes it at the end of the `with` block."""
 
     def __init__(self, raw: io.RawIOBase) -> None:
         self._raw = raw
@@ -36,6 +36,9 @@ class Reader:
 
     def __exit__(self, *_: object) -> None:
         self._raw.close()
+
+    def fileno(self) -> int:
+        return self._raw.fileno()
 
     def consumed_bytes(self, entry: Entry) -> int:
         """Say how much of the file, as it is stored, was read for the entries up to this one."""
@@ -78,11 +81,12 @@ class Reader:
 
     def _opened(self) -> BinaryIO:
         """Look at the first bytes, which a pipe gives only once."""
+        begun = self._raw.tell() if self._raw.seekable() else 0
         head = b""
         while len(head) < len(GZIP) and (more := self._raw.read(len(GZIP) - len(head))):
             head += more
         if self._raw.seekable():
-            self._raw.seek(0)
+            self._raw.seek(begun)
             raw = self._raw
         else:
             raw = _Begun(head, self._raw)
@@ -93,6 +97,36 @@ class Reader:
 
 def _read(text: BinaryIO, count: int) -> int:
     return len(text.read(count))
+
+
+class _StandardInput(io.RawIOBase):
+    """Descriptor 0, which is not ours to close, nor to be made blocking: whoever else has it would find it so.
+
+    Where it does not block (O_NONBLOCK), nothing to read at the moment looks like None, which readers take for the end.
+    """
+
+    def __init__(self) -> None:
+        self._file = io.FileIO(0, closefd=False)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self._file.seekable()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def readinto(self, buffer: Any) -> int:
+        while (count := self._file.readinto(buffer)) is None:
+            select.select([self._file], [], [])
+        return count
 
 
 class _Begun(io.RawIOBase):
@@ -116,9 +150,7 @@ class _Begun(io.RawIOBase):
 def opened(path: str) -> Reader:
     """Open a file, or standard input. Raises Broken."""
     try:
-        # The descriptor of standard input is not ours to close
-        standard_input = path == STANDARD_INPUT
-        return Reader(io.FileIO(0, closefd=False) if standard_input else Path(path).open("rb", buffering=0))
+        return Reader(_StandardInput() if path == STANDARD_INPUT else Path(path).open("rb", buffering=0))
     except OSError as error:
         problem = error.strerror or "it cannot be opened"
     raise Broken(problem)
@@ -144,7 +176,7 @@ def lines(reader: Reader, max_bytes: int, start: int = 0, number: int = 1) -> It
             size += len(more.rstrip(b"\r\n"))
         body = line.strip() if not size else b""
         if number == 1:
-            body = body.removeprefix(_BOM)
+            body = body.removeprefix(BOM)
         if size or body:
             fits = not size and len(body) <= max_bytes
             yield Entry(number, start, end, size or len(body), body if fits else None)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from enum import Enum
 
-from supervisor.cli.publishing.entries import Broken, Entry
+from supervisor.cli.publishing.entries import BOM, Broken, Entry
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 # What leads to the next sign that matters: whole strings, and whatever is no sign. Inside an item commas do not matter.
@@ -19,7 +19,6 @@ _REST_OF_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 
 _QUOTE, _BACKSLASH = b'"\\'
 _OPENING, _CLOSING = frozenset(b"[{"), frozenset(b"]}")
-_BOM = b"\xef\xbb\xbf"
 
 SLACK_BYTES = 64 * 1024
 """Blanks behind an item that are held with it, until it is known that they are blanks."""
@@ -90,7 +89,7 @@ class Splitter:
     def _opens_list(self, sign: int, before: bytes) -> bool:
         if self._form is not _Form.UNKNOWN:
             return False
-        first = sign == b"["[0] and not (self._held + before).removeprefix(_BOM).strip()
+        first = sign == b"["[0] and not (self._held + before).removeprefix(BOM).strip()
         if not first:
             self._form = _Form.ROW
         return first
@@ -125,7 +124,7 @@ class Splitter:
         self._hold(last)
         body = bytes(self._held).strip()
         if self._number == 0:
-            body = body.removeprefix(_BOM)
+            body = body.removeprefix(BOM)
         start, size = self._start, self._passed_over or len(body)
         self._forget(end)
         if size:
