@@ -1,5 +1,6 @@
 """What words mean files, and where the places in them are recorded."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -51,6 +52,61 @@ def test_a_word_that_means_no_file_is_a_mistake(tmp_path: Path) -> None:
     for word in (tmp_path / "missing.json", tmp_path):
         with pytest.raises(click.BadParameter):
             sheets([str(word)])
+
+
+def names(folder: Path) -> list[str]:
+    return [os.path.relpath(each.path, folder) for each in sheets([str(folder)])]
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    """Also in a circle; what is linked to is published, and each file once."""
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    for name in (inside / "b.jsonl", inside / "d" / "c.jsonl", outside / "e.jsonl"):
+        name.parent.mkdir(parents=True, exist_ok=True)
+        name.touch()
+    (inside / "d" / "up").symlink_to(inside)
+    (inside / "x").symlink_to(outside)
+    (inside / "y").symlink_to(outside)
+    (inside / "z.jsonl").symlink_to(inside / "b.jsonl")
+    (inside / "nowhere").symlink_to(tmp_path / "missing")
+    assert names(inside) == ["b.jsonl", "d/c.jsonl", "x/e.jsonl"]
+
+
+def test_a_file_of_two_names_is_published_once(tmp_path: Path) -> None:
+    """Under the first of them."""
+    (tmp_path / "a.jsonl").touch()
+    (tmp_path / "b.jsonl").hardlink_to(tmp_path / "a.jsonl")
+    assert names(tmp_path) == ["a.jsonl"]
+
+
+def test_a_folder_that_cannot_be_read_is_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is below it would be left out, and nobody told; root may read all, so it is said by the system's call."""
+    (tmp_path / "a.jsonl").touch()
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def refuses(path: str) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuses)
+    with pytest.raises(click.BadParameter, match=r"closed: Permission denied"):
+        sheets([str(tmp_path)])
+
+
+def test_a_link_that_cannot_be_followed_is_a_mistake(tmp_path: Path) -> None:
+    """It may be a folder."""
+    (tmp_path / "a.jsonl").touch()
+    (tmp_path / "more").symlink_to("x" * 300)
+    with pytest.raises(click.BadParameter, match=r"more: File name too long"):
+        sheets([str(tmp_path)])
+
+
+def test_a_word_that_no_path_can_be_is_a_mistake() -> None:
+    """As a missing file is, on every Python."""
+    with pytest.raises(click.BadParameter, match="File name too long"):
+        sheets(["x" * 5000])
 
 
 def test_a_name_moves_no_cursor(tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
 """What is to be published: the files that a command's words mean, in order."""
 
 import os
-import stat
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from stat import S_ISREG
 
 import click
 
@@ -33,36 +33,69 @@ class Sheet:
 def sheets(words: Iterable[str]) -> list[Sheet]:
     """Find the files. A folder means those below it with one of the ENDINGS, sorted; hidden ones are left out.
 
-    A file that is meant twice is published once. Raises click.BadParameter for a word that means none.
+    A file that is meant twice is published once, under the first of its names. Raises click.BadParameter for a word
+    that means none, and for whatever cannot be looked into.
     """
-    found: dict[str, Sheet] = {}
+    found: dict[object, Sheet] = {}
     for word in words:
         if word == STANDARD_INPUT:
             found.setdefault(word, Sheet(word, "<stdin>", "line", None))
             continue
-        paths = list(_below(word)) if Path(word).is_dir() else [word]
+        paths = list(_below(word)) if os.path.isdir(word) else [word]  # noqa: PTH112 (Path.is_dir raises before 3.12)
         if not paths:
             raise click.BadParameter(f"{_name(word)} holds no file that ends with {' or '.join(ENDINGS)}")
         for path in paths:
-            found.setdefault(os.path.realpath(path), _sheet(path))
+            with _named(path):
+                stat = os.stat(path)
+            found.setdefault(_key(path, stat), _sheet(path, stat))
     return list(found.values())
 
 
 def _below(folder: str) -> Iterator[str]:
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if name.lower().endswith(ENDINGS) and not name.startswith("."):
-                yield str(Path(place, name))
+    """Find the files below a folder: its own first, then those of its folders, links to folders among them, once each."""
+    seen: set[tuple[int, int]] = set()
+    left = [folder]
+    while left:
+        place = left.pop()
+        with _named(place):
+            stat = os.stat(place)
+            if (stat.st_dev, stat.st_ino) in seen:
+                continue
+            seen.add((stat.st_dev, stat.st_ino))
+            with os.scandir(place) as entries:
+                shown = sorted((each for each in entries if not each.name.startswith(".")), key=_of_entry)
+        folders = []
+        for entry in shown:
+            with _named(entry.path):
+                is_folder = entry.is_dir()
+            if is_folder:
+                folders.append(entry.path)
+            elif entry.name.lower().endswith(ENDINGS):
+                yield entry.path
+        left += reversed(folders)
 
 
-def _sheet(path: str) -> Sheet:
+def _of_entry(entry: os.DirEntry[str]) -> str:
+    return entry.name
+
+
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Have an OSError be a mistake of the command's words, with its path: else the files behind it would be left out."""
     try:
-        found = Path(path).stat()
+        yield
     except OSError as error:
         raise click.BadParameter(f"{_name(path)}: {error.strerror}") from None
+
+
+def _key(path: str, stat: os.stat_result) -> object:
+    # Some file systems number their files anew, or not at all: only where there are two names is the number believed
+    return (stat.st_dev, stat.st_ino) if stat.st_nlink > 1 else os.path.realpath(path)
+
+
+def _sheet(path: str, stat: os.stat_result) -> Sheet:
     whole = path.lower().endswith((".json", ".json.gz"))
-    size = found.st_size if stat.S_ISREG(found.st_mode) else None
+    size = stat.st_size if S_ISREG(stat.st_mode) else None
     return Sheet(path, _name(path), "item" if whole else "line", size)
 
 
