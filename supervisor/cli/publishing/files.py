@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from stat import S_ISREG
 
 import click
@@ -46,22 +47,22 @@ def sheets(words: Iterable[str]) -> list[Sheet]:
             raise click.BadParameter(f"{_name(word)} holds no file that ends with {' or '.join(ENDINGS)}")
         for path in paths:
             with _named(path):
-                stat = os.stat(path)
+                stat = Path(path).stat()
             found.setdefault(_key(path, stat), _sheet(path, stat))
     return list(found.values())
 
 
 def _below(folder: str) -> Iterator[str]:
-    """Find the files below a folder: its own first, then those of its folders, links to folders among them, once each."""
-    seen: set[tuple[int, int]] = set()
+    """Find the files below a folder: its own first, then those of its folders. Links are followed, a folder once."""
+    seen: set[str] = set()
     left = [folder]
     while left:
         place = left.pop()
         with _named(place):
-            stat = os.stat(place)
-            if (stat.st_dev, stat.st_ino) in seen:
+            real = os.path.realpath(place)
+            if real in seen:
                 continue
-            seen.add((stat.st_dev, stat.st_ino))
+            seen.add(real)
             with os.scandir(place) as entries:
                 shown = sorted((each for each in entries if not each.name.startswith(".")), key=_of_entry)
         folders = []
@@ -81,7 +82,7 @@ def _of_entry(entry: os.DirEntry[str]) -> str:
 
 @contextmanager
 def _named(path: str) -> Iterator[None]:
-    """Have an OSError be a mistake of the command's words, with its path: else the files behind it would be left out."""
+    """Have an OSError be a mistake of the command's words: else the files behind it would be left out."""
     try:
         yield
     except OSError as error:
