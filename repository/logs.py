@@ -3,11 +3,18 @@
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import Enum
+from typing import Any
+
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import Conninfo
 
 from repository.connection import Database
+from repository.errors import RepositoryError
 from repository.statements import load
 
 SQL = load("logs")
+
+_OVER_A_GIGABYTE = "[54000]"  # program_limit_exceeded: the server makes no longer text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,17 +36,40 @@ class Stored(Enum):
 
     IN_ROW = "it is in its event's row now"
     NOT_NEEDED = "the event has a log, or is done, or was forgotten: nothing was written"
+    ELSEWHERE = "the row names an object in S3, which is asked first: nothing was written"
+    TOO_LARGE = "its text in the row would be over the limit: nothing was written"
     FOREIGN = "the conversation is another user's: nothing was written"
 
 
-def store(database: Database, heading: Heading, log: bytes) -> Stored:
+def store(database: Database, heading: Heading, log: bytes, max_bytes: int) -> Stored:
     """Put a log into its event's row, which is made if there is none. Committed when it returns.
 
-    log: the UTF-8 JSON of a list. Calling again changes nothing. Raises BadData for a log that no row can hold (a NUL
-    character in a text), DatabaseAway.
+    log: the UTF-8 JSON of a list. max_bytes: of its text as a row gives it back, where 1e9 is written out.
+    Calling again changes nothing. Raises BadData for a log that no row can hold (a NUL character, a number of 131,073
+    digits), DatabaseAway.
     """
-    if database.execute(SQL["store"], asdict(heading) | {"log": log}):
+    try:
+        (became,) = database.execute(SQL["store"], asdict(heading) | {"log": log, "max_bytes": max_bytes})
+    except RepositoryError as error:
+        if not error.reason.endswith(_OVER_A_GIGABYTE):
+            raise
+        return Stored.TOO_LARGE
+    if became["stored"]:
         return Stored.IN_ROW
+    if not became["fits"]:
+        return Stored.TOO_LARGE
     found = database.execute(SQL["standing"], {"conversation_id": heading.conversation_id})
-    foreign = bool(found) and found[0]["user_id"] != heading.user_id
-    return Stored.FOREIGN if foreign else Stored.NOT_NEEDED
+    if found and found[0]["user_id"] != heading.user_id:
+        return Stored.FOREIGN
+    return Stored.ELSEWHERE if found and found[0]["elsewhere"] else Stored.NOT_NEEDED
+
+
+def server(url: str) -> str:
+    """Say which database a URL means, without a user or a secret: host:port/name. url: any of libpq's forms."""
+    parts: dict[str, Any] = {
+        option.keyword.decode(): (option.val or b"").decode(errors="replace")
+        for option in Conninfo.get_defaults()
+    }
+    parts |= conninfo_to_dict(url)
+    place = f"{parts['hostaddr'] or parts['host']}:{parts['port']}/{parts['dbname']}"
+    return f"{place} of {parts['service']}" if parts["service"] else place

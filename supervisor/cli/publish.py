@@ -10,11 +10,13 @@ from pathlib import Path
 import click
 
 from consumer import amqp
+from consumer.buckets import Server, log_url
 from consumer.errors import BrokerAway, LogUnavailable
 from consumer.settings import BrokerSettings, S3Settings
 from repository import migrations
 from repository.connection import Database
 from repository.errors import RepositoryError, SchemaOld
+from repository.logs import server
 from supervisor.cli.given import command_settings, options
 from supervisor.cli.help import SectionedCommand
 from supervisor.cli.options import CONNECTIONS, LOGS, MESSAGES, SOURCES
@@ -167,7 +169,10 @@ def _door(given: Settings, log_to: str, bucket: str | None, prefix: str) -> Iter
     """Open the way that logs go, with its name. Raises InvalidSettings, RepositoryError."""
     if log_to == S3:
         chosen = _bucket(given.consumer.s3, bucket)
-        yield _s3_door(given.consumer.s3, chosen, prefix), f"s3://{chosen}/{prefix}"
+        yield (
+            _s3_door(given.consumer.s3, chosen, prefix),
+            f"s3://{chosen}/{prefix} at {_s3_server(given.consumer.s3)}",
+        )
     elif log_to == ROW:
         database = Database(
             given.consumer.database_url,
@@ -176,7 +181,10 @@ def _door(given: Settings, log_to: str, bucket: str | None, prefix: str) -> Iter
         )
         try:
             _require_schema(database)
-            yield RowDoor(database), log_to
+            yield (
+                RowDoor(database, given.consumer.max_message_bytes),
+                f"{log_to} of {server(given.consumer.database_url)}",
+            )
         finally:
             database.close()
     else:
@@ -208,9 +216,16 @@ def _bucket(settings: S3Settings | None, wanted: str | None) -> str:
     return wanted or buckets[0]
 
 
+def _s3_server(settings: S3Settings | None) -> str:
+    """Say which server keeps the objects; on AWS a bucket's name is enough."""
+    if settings is None or settings.endpoint is None:
+        return "AWS"
+    found = Server.at(settings.endpoint)
+    return f"{found.host}:{found.port or found.scheme}{found.path}"
+
+
 def _s3_door(settings: S3Settings | None, bucket: str, prefix: str) -> Door:
     from consumer import s3  # noqa: PLC0415 - costs megabytes, and needs the extra
-    from consumer.buckets import log_url  # noqa: PLC0415 - of no use without it
 
     assert settings is not None, "the bucket is one of its own"
     try:

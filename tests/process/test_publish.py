@@ -610,17 +610,34 @@ def test_a_record_that_cannot_be_read_begins_anew(publish: Publish, tmp_path: Pa
     assert ended.accepted == 50
 
 
-def test_a_record_holds_no_password(publish: Publish, tmp_path: Path, rabbitmq: RabbitMQ) -> None:
-    """Whose URL is needed to say which broker."""
-    password = urlsplit(rabbitmq.url).password
-    assert password
+@pytest.mark.parametrize("door", ["message", "row", "s3"])
+def test_a_record_names_its_servers_and_no_secret(
+    publish: Publish, tmp_path: Path, desk: Desk, s3: S3Server, environment: dict[str, str], *, door: str
+) -> None:
+    """What is done for one broker, database or S3 is not for another; their URLs hold passwords."""
+    broker, database = urlsplit(environment["RABBITMQ_URL"]), urlsplit(environment["DATABASE_URL"])
+    assert broker.password
+    url = database._replace(netloc=f"postgres:hunter2@{database.hostname}:{database.port}").geturl()
+    more = s3.environment() | {"DATABASE_URL": url}
     file = lines_file(tmp_path / "a.jsonl", 50)
-    interrupted(publish, tmp_path, file)
+    running = publish(f"--log-to={door}", "--rate=20", file, more=more)
+    eventually(reached(tmp_path, 1), "it is at work")
+    running.signal(signal.SIGINT)
+    assert running.ended().code == 1
     (journal,) = recorded(tmp_path)
     title = json.loads(journal.read_bytes()[1024:])
-    assert title[0] == str(file)
-    assert f":{password}@" not in journal.read_text()
-    assert "@" not in title[2]
+    assert title == [
+        str(file),
+        desk.broker.queue,
+        f"{broker.hostname}:{broker.port}//",
+        {
+            "message": "message",
+            "row": f"row of {database.hostname}:{database.port}{database.path}",
+            "s3": f"s3://logs/conversations at 127.0.0.1:{s3.port}",
+        }[door],
+    ]
+    assert "hunter2" not in journal.read_text()
+    assert f":{broker.password}@" not in journal.read_text()
 
 
 @pytest.mark.parametrize("place", ["/proc/nowhere", "/dev/null"])
@@ -741,22 +758,26 @@ def test_an_interrupted_bar_leaves_the_terminal_as_it_was(publish: Publish, tmp_
 
 
 def test_logs_go_into_rows(publish: Publish, desk: Desk, tmp_path: Path) -> None:
-    """The message says nothing of a log; a row that is done or another's is left alone, a NUL is refused."""
-    made = [json.loads(body) for body in bodies(4)]
+    """The message says nothing of a log; a row that is done or another's is left alone, a NUL is refused.
+
+    Where the row names an object, which would be scored before the row's log, the message keeps its own.
+    """
+    made = [json.loads(body) for body in bodies(5)]
     nul = dict(made[0], conversation_id="nul", conversation_log=[{"speaker": "user", "text": "a\0b"}])
     bare = {"conversation_id": "bare", "user_id": "u", "x": 1}
     file = written(tmp_path / "a.jsonl", b"\n".join(json.dumps(each).encode() for each in [*made, nul, bare]))
     desk.query(
-        "INSERT INTO conversation_events (conversation_id, user_id, status) VALUES"
-        " ('c-00001', 'user-1', 'PROCESSED'), ('c-00002', 'another', 'PENDING')"
+        "INSERT INTO conversation_events (conversation_id, user_id, status, conversation_log_url) VALUES"
+        " ('c-00001', 'user-1', 'PROCESSED', NULL), ('c-00002', 'another', 'PENDING', NULL),"
+        " ('c-00004', 'user-4', 'FAILED', 's3://logs/old')"
     )
     ended = publish("--log-to=row", file).ended()
-    assert (ended.code, ended.out) == (1, "accepted 4, refused 2\n")
+    assert (ended.code, ended.out) == (1, "accepted 5, refused 2\n")
     assert f"{file}: line 3 is no message: the conversation is known as another user's" in ended.err
-    assert f"{file}: line 5 is no message: the log cannot be kept in a row" in ended.err
+    assert f"{file}: line 6 is no message: the log cannot be kept in a row" in ended.err
     sent = [json.loads(body) for body in taken(desk)]
     expected = [{key: value for key, value in each.items() if key != "conversation_log"} for each in made]
-    assert sent == [expected[0], expected[1], expected[3], bare]
+    assert sent == [expected[0], expected[1], expected[3], made[4], bare]
     logs = {
         row["conversation_id"]: row["conversation_log"]
         for row in desk.query("SELECT * FROM conversation_events")
@@ -766,6 +787,7 @@ def test_logs_go_into_rows(publish: Publish, desk: Desk, tmp_path: Path) -> None
         "c-00001": None,
         "c-00002": None,
         "c-00003": made[3]["conversation_log"],
+        "c-00004": None,
     }
 
 

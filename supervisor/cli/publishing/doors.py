@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from time import sleep
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from consumer.buckets import KEY_MAX_BYTES
 from consumer.errors import LogUnavailable, MalformedMessage
@@ -49,9 +49,10 @@ class MessageDoor:
 
 @dataclass(frozen=True, slots=True)
 class RowDoor:
-    """The log goes into the event's row."""
+    """The log goes into the event's row. max_bytes: of a log, as its row gives it back."""
 
     database: Database
+    max_bytes: int
 
     def carry(self, letter: Letter) -> bytes:
         """Raises MalformedMessage, or what the repository raises."""
@@ -59,17 +60,26 @@ class RowDoor:
             return letter.body
         if self.database.idle_s() > IDLE_S:
             self.database.close()
+        log = bytes(letter.message.log or b"")
         problem = ""
         try:
-            stored = logs.store(self.database, _heading(letter.message), bytes(letter.message.log or b""))
+            stored = logs.store(self.database, _heading(letter.message), log, self.max_bytes)
         except BadData as bad:
             problem = f"the log cannot be kept in a row: {bad.reason}"
         else:
-            if stored is logs.Stored.FOREIGN:
-                problem = "the conversation is known as another user's"
-        if problem:
-            raise MalformedMessage(problem)
-        return without_log(letter)
+            match stored:
+                case logs.Stored.IN_ROW | logs.Stored.NOT_NEEDED:
+                    return without_log(letter)
+                case logs.Stored.ELSEWHERE:
+                    # A worker takes the log of the message before that in S3, and that before the row's
+                    return letter.body
+                case logs.Stored.TOO_LARGE:
+                    problem = f"the log would be over {self.max_bytes} bytes in a row (MAX_MESSAGE_MB)"
+                case logs.Stored.FOREIGN:
+                    problem = "the conversation is known as another user's"
+                case _:
+                    assert_never(stored)
+        raise MalformedMessage(problem)
 
 
 @dataclass(frozen=True, slots=True)
