@@ -20,6 +20,10 @@ LOGGED_CODES = frozenset([
     "ServiceUnavailable", "SignatureDoesNotMatch", "SlowDown", "TemporaryRedirect",
 ])  # fmt: skip
 CODES_OF_WHO_ASKS = frozenset(["ExpiredToken", "InvalidAccessKeyId", "InvalidToken"])
+CODES_OF_ALL = CODES_OF_WHO_ASKS | {
+    "AllAccessDisabled", "AuthorizationHeaderMalformed", "RequestTimeTooSkewed", "SignatureDoesNotMatch",
+}  # fmt: skip
+"""What every other object would be refused for as well."""
 
 
 def log_url(bucket: str, prefix: str, conversation_id: str, mark: str = "") -> str:
@@ -154,6 +158,11 @@ def doubts_who_asks(status: int, body: bytes) -> bool:
     body: as for `refusal`. Of a session that has ended S3 says that the request was bad.
     """
     return status in {401, 403} or (status == 400 and _code(body) in CODES_OF_WHO_ASKS)
+
+
+def is_away(status: int, body: bytes) -> bool:
+    """Say whether a refusal is of the server's state, or of who asks, and not of the object. body: as for `refusal`."""
+    return status >= 500 or status in {401, 429} or _code(body) in CODES_OF_ALL
 
 
 def refusal(status: int, headers: Mapping[bytes, bytes], body: bytes, *, signed: bool) -> str:

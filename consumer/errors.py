@@ -47,7 +47,14 @@ class NothingUsable(MalformedMessage):
 
 
 class LogUnavailable(ConsumerError):
-    """The conversation's log is neither in the message nor in storage."""
+    """The conversation's log is neither in the message nor in storage.
+
+    away: the place could not be asked, or refuses everybody: of other logs there the same is to be expected.
+    """
+
+    def __init__(self, reason: str = "", *, away: bool = False) -> None:
+        super().__init__(reason)
+        self.away = away
 
 
 class LogUnusable(ConsumerError):

@@ -7,7 +7,7 @@
 4. A call that is answered ends all that.
 
 So an API that refuses every connection at once does not turn a whole queue into failures before the breaker, which
-looks at half a minute, sees that it is away.
+looks at half a minute, sees that it is away. The same holds for S3, which no breaker looks at.
 """
 
 from dataclasses import dataclass

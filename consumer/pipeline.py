@@ -94,7 +94,17 @@ class Pipeline:
         self._owner = owner
         self._patience = Patience(runtime, link, reach, rng)
         self._claiming = Claiming(runtime, link, store, self._patience, clock)
-        elsewhere = Sources(runtime, store, self._patience, archive, settings.max_message_bytes)
+        self._s3_pace = Pace()
+        elsewhere = Sources(
+            runtime=runtime,
+            store=store,
+            patience=self._patience,
+            archive=archive,
+            max_bytes=settings.max_message_bytes,
+            pace=self._s3_pace,
+            rng=rng,
+            clock=clock,
+        )
         self._reader = Reader(elsewhere, None if analyst is None else analyst.excerpt)
         self._assessor = Assessor(runtime, self._patience, analyst, clock)
         self._rng = rng
@@ -104,7 +114,8 @@ class Pipeline:
 
     def pause_s(self) -> float:
         """Return how long to take no message now, since calls keep failing; asked for once, it is 0 again."""
-        return self._pace.taken() if self._settings.breaker else 0.0
+        pause_s = max(self._pace.taken(), self._s3_pace.taken())
+        return pause_s if self._settings.breaker else 0.0
 
     def handle(self, delivery: Delivery) -> Outcome:
         """Deal with one delivery. RETURNED: do not acknowledge, it goes back to the broker."""
@@ -299,6 +310,9 @@ class Pipeline:
         reading = self._reader.read(job, claim)
         transcript = reading.transcript
         analysis, details = self._assessor.assess(reading)
+        if analysis.reason:
+            fields = {"llm": analysis.result.value, "reason": analysis.reason}
+            log.warning("analysis_failed", extra=self._fields(job, claim) | fields)
         facts, call_ms = 0, 0
         if transcript.messages:
             self._patience.give_back_if_over("stopping before the call")
@@ -365,6 +379,7 @@ class Pipeline:
             "turns": seen.turns,
             "new_facts": seen.new_facts,
             "new_level": status.level,
+            "llm": details["llm"],
         }
         log.info("message_processed", extra=self._fields(job, claim) | fields)
         return Outcome.PROCESSED

@@ -72,8 +72,8 @@ class Runtime(Protocol):
         """Fetch the log from S3."""
         ...
 
-    def fetched(self, result: Literal["read", "failed"]) -> None:
-        """Be done with that."""
+    def fetched(self, result: Literal["read", "failed", "away"]) -> None:
+        """Be done with that. failed: this log is not to be had; away: none is."""
         ...
 
     def analysing(self) -> None:

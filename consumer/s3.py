@@ -13,7 +13,7 @@ from functools import partial
 
 import httpcore
 
-from consumer.buckets import Address, Place, Server, doubts_who_asks, place, refusal
+from consumer.buckets import Address, Place, Server, doubts_who_asks, is_away, place, refusal
 from consumer.deadline import Deadline
 from consumer.errors import LogUnavailable
 from consumer.inflate import Flaw, Inflater
@@ -72,41 +72,43 @@ class Archive:
         body: sent as application/json, of which the key's ending says whether it is gzipped.
         Raises LogUnavailable. What `pump` raises comes through as it is.
         """
-        reason = self._request("PUT", url, body, lambda _: "")
-        if reason:
-            raise LogUnavailable(reason)
+        failure = self._request("PUT", url, body, lambda _: "")
+        if failure is not None:
+            raise failure
 
     def _gather(self, url: str, max_bytes: int) -> bytearray | LogUnavailable:
         gathered = Inflater(max_bytes)
         whole = False
         try:
-            reason = self._request("GET", url, b"", partial(_receive, gathered, max_bytes))
-            whole = not reason
+            failure = self._request("GET", url, b"", partial(_receive, gathered, max_bytes))
+            whole = failure is None
         finally:
             if not whole:
                 gathered.drop()  # httpcore's exceptions and frames may form a cycle that holds it until a collection
-        return gathered.text if whole else LogUnavailable(reason)
+        return failure or gathered.text
 
     def _request(
         self, method: str, url: str, body: bytes, receive: Callable[[httpcore.Response], str]
-    ) -> str:
+    ) -> LogUnavailable | None:
         """Ask once, and have a 200 received. Return why it failed: a value, so that no frame stays on a failure."""
         wanted = place(url, self._settings.buckets)
         if isinstance(wanted, str):
-            return wanted
+            return LogUnavailable(wanted)
+        away = True
         try:
-            reason = self._exchange(method, wanted, body, receive)
+            reason, away = self._exchange(method, wanted, body, receive)
         except httpcore.TimeoutException:
             reason = f"over the time limit of {self._settings.timeout_s:g} s"
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
             reason = f"no answer: {unanswered(error)}"
         except self._no_credentials as error:
             reason = f"no credentials: {error}"
-        return f"S3 bucket {wanted.bucket}: {reason}" if reason else ""
+        return LogUnavailable(f"S3 bucket {wanted.bucket}: {reason}", away=away) if reason else None
 
     def _exchange(
         self, method: str, wanted: Place, body: bytes, receive: Callable[[httpcore.Response], str]
-    ) -> str:
+    ) -> tuple[str, bool]:
+        """Return why it failed, or nothing, and whether the server is away."""
         deadline = Deadline.after(self._settings.timeout_s, self._pump)
         server = self._server or Server.of_aws(self._account.region())
         address = server.address(wanted, path_style=self._settings.path_style)
@@ -123,11 +125,12 @@ class Archive:
             method.encode(), _url(address), headers, content, ssl_context=self._ssl_context, deadline=deadline
         ) as response:
             if response.status == 200:
-                return receive(response)
+                return receive(response), False
             text = _beginning(response)
             if doubts_who_asks(response.status, text):
                 self._account.doubt()
-            return refusal(response.status, _headers(response), text, signed=signed is not None)
+            reason = refusal(response.status, _headers(response), text, signed=signed is not None)
+            return reason, is_away(response.status, text)
 
 
 def _url(address: Address) -> httpcore.URL:

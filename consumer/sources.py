@@ -8,10 +8,12 @@ import logging
 import zlib
 from collections.abc import Callable
 from functools import partial
+from random import Random
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from consumer.errors import LogUnavailable, LogUnusable, MalformedMessage, NothingUsable
 from consumer.message import Json, parse
+from consumer.pace import Pace
 from consumer.patience import Patience
 from consumer.ports import Store
 from consumer.runtime import Runtime
@@ -64,16 +66,28 @@ class Found(NamedTuple):
 
 
 class Sources:
-    """The places of logs outside of messages. archive: None where S3 is not in use."""
+    """The places of logs outside of messages. archive: None where S3 is not in use. pace: told how S3 does."""
 
-    def __init__(
-        self, runtime: Runtime, store: Store, patience: Patience, archive: Archive | None, max_bytes: int
+    def __init__(  # noqa: PLR0913 (the places, and what time in them is spent with)
+        self,
+        *,
+        runtime: Runtime,
+        store: Store,
+        patience: Patience,
+        archive: Archive | None,
+        max_bytes: int,
+        pace: Pace,
+        rng: Random,
+        clock: Callable[[], float],
     ) -> None:
         self._runtime = runtime
         self._store = store
         self._patience = patience
         self._archive = archive
         self._max_bytes = max_bytes
+        self._pace = pace
+        self._rng = rng
+        self._clock = clock
 
     def read(self, claim: Claimed, reader: Callable[[Found], T]) -> T:
         """Have the log of an event read, from S3 before its row: the first that can be.
@@ -83,42 +97,49 @@ class Sources:
         """
         missing: list[str] = []
         unusable: list[str] = []
-        for look in (self._in_s3, self._in_row):
+        for place, look in (("S3", self._in_s3), ("the row", self._in_row)):
             try:
                 read = reader(look(claim))
             except LogUnavailable as unavailable:
                 missing.append(unavailable.reason)
             except NothingUsable as nothing:
-                unusable.append(nothing.reason)
+                unusable.append(f"{place}: {nothing.reason}")
             except MalformedMessage as malformed:
-                missing.append(f"what is there is no log: {malformed.reason}")
+                missing.append(f"{place}: what is there is no log: {malformed.reason}")
             else:
                 if claim.conversation_log_url is not None and look == self._in_row:
+                    # The row makes up for S3: no reason to go slow
+                    self._pace.called("answered", 0.0, self._rng)
                     fields = {"conversation_id": claim.conversation_id, "reason": (missing + unusable)[0]}
                     log.warning("log_taken_from_row", extra=fields)
                 return read
         if unusable:
-            raise LogUnusable(f"the stored log: {unusable[0]}")
-        raise LogUnavailable(f"no log in the message; S3: {missing[0]}; row: {missing[1]}")
+            raise LogUnusable(unusable[0])
+        raise LogUnavailable("; ".join(["no log in the message", *missing]))
 
     def _in_s3(self, claim: Claimed) -> Found:
         if claim.conversation_log_url is None:
             raise LogUnavailable("no URL is known")
         if self._archive is None:
-            raise LogUnavailable("not in use, as S3_ALLOWED_BUCKETS names no bucket")
+            raise LogUnavailable("S3 is not in use, as S3_ALLOWED_BUCKETS names no bucket")
         self._patience.give_back_if_over("stopping before the log was fetched")
-        came: Literal["read", "failed"] = "failed"
+        end: Literal["read", "failed", "away"] = "failed"
+        started = self._clock()
         self._runtime.fetching()
         try:
             data = self._archive.read(claim.conversation_log_url, self._max_bytes)
-            came = "read"
+            end = "read"
+        except LogUnavailable as unavailable:
+            end = "away" if unavailable.away else "failed"
+            raise
         finally:
-            self._runtime.fetched(came)
+            self._runtime.fetched(end)
+            self._pace.called("failed" if end == "away" else "answered", self._clock() - started, self._rng)
         return Found(data, "s3")
 
     def _in_row(self, claim: Claimed) -> Found:
         report = partial(self._runtime.claimed, claim.event_id, claim.epoch)
         row = self._patience.hold(report, partial(self._store.stored_log, claim.event_id))
         if row is None:
-            raise LogUnavailable("none")
+            raise LogUnavailable("none in the row")
         return Found(stored(row, self._max_bytes), "row")

@@ -136,7 +136,7 @@ class Seat:
     def fetching(self) -> None:
         self._enter(Phase.FETCHING)
 
-    def fetched(self, result: Literal["read", "failed"]) -> None:
+    def fetched(self, result: Literal["read", "failed", "away"]) -> None:
         self._step("fetch", result)
         self._enter(Phase.READING)
 

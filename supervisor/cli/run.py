@@ -138,7 +138,7 @@ def _load_optional(consumer: ConsumerSettings, ssl_context: ssl.SSLContext) -> M
     steps: dict[str, Sequence[str]] = {}
     problems: list[str] = []
     if consumer.s3 is not None:
-        steps["fetch"] = ("read", "failed")
+        steps["fetch"] = ("read", "failed", "away")
         try:
             s3 = import_module("consumer.s3")
             s3.prepare()

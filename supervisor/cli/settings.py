@@ -169,7 +169,7 @@ def _s3(reader: "_Reader") -> S3Settings | None:
 
 def _llm(reader: "_Reader") -> LlmSettings | None:
     wanted = reader.read("llm_analysis", _switch, default=False)
-    base_url = reader.read("groq_base_url", _http_url, "")
+    base_url = reader.read("groq_base_url", _llm_url, "")
     api_key = reader.read("groq_api_key", _token, None)
     found = LlmSettings(
         base_url,
@@ -324,7 +324,7 @@ def _switch(text: str) -> bool:
         return True
     if text.lower() in {"off", "false", "no", "0"}:
         return False
-    raise ValueError("must be on or off")
+    raise ValueError("must be on or off (true, false)")
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -436,6 +436,12 @@ def _printable(text: str) -> str:
     if not text.isprintable():
         raise ValueError("holds a character that cannot be shown")
     return text
+
+
+def _llm_url(text: str) -> str:
+    if text.rstrip("/").endswith("/chat/completions"):
+        raise ValueError("give the base, without /chat/completions")
+    return _http_url(text)
 
 
 def _endpoint_url(text: str) -> str:

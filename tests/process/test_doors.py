@@ -206,6 +206,19 @@ def test_a_server_that_drips_costs_a_fetch_its_deadline(
     desk.assert_clean_ending(worker)
 
 
+def test_an_s3_that_is_away_does_not_empty_the_queue(start_worker: Start, desk: Desk, s3: S3Server) -> None:
+    """A refused connection takes a millisecond: a child slows down after some, and the rest waits in the queue."""
+    away = {"S3_ENDPOINT_URL": "http://127.0.0.1:1", "FRIENDSHIP_CHILDREN": "1"}
+    worker = ready(start_worker, s3.environment() | away)
+    for number in range(100):
+        desk.publish_raw(message(f"c-{number}", conversation_log_url="s3://logs/any.json"))
+    worker.wait_for("message_failed", times=4, code="LOG_UNAVAILABLE")
+    worker.wait_until(lambda: desk.depth() > 0, "the child has let go of the queue")
+    assert worker.stop() == 0
+    assert desk.statuses()["FAILED"] < 20
+    desk.assert_clean_ending(worker, in_queue=desk.depth())
+
+
 def test_sixty_megabytes_in_s3_fit_three_hundred(start_worker: Start, desk: Desk, s3: S3Server) -> None:
     """As in a message, gzipped or not: processed, in a child that is not replaced."""
     large = make("large", "user-1", size_bytes=60 * MB, emoji=True)

@@ -12,6 +12,7 @@ from consumer.buckets import (
     Place,
     Server,
     doubts_who_asks,
+    is_away,
     log_url,
     place,
     refusal,
@@ -275,3 +276,26 @@ def test_a_refusal_without_a_signature_says_so(status: int) -> None:
 def test_when_who_asks_is_the_reason(status: int, code: str, expected: bool) -> None:
     """S3 says of an expired token that the request was bad."""
     assert doubts_who_asks(status, AN_ERROR.format(code=code, region="").encode()) is expected
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "away"),
+    [
+        (500, "InternalError", True),
+        (503, "SlowDown", True),
+        (429, "", True),
+        (401, "", True),
+        (400, "ExpiredToken", True),
+        (403, "RequestTimeTooSkewed", True),
+        (403, "SignatureDoesNotMatch", True),
+        (403, "AccessDenied", False),
+        (404, "NoSuchKey", False),
+        (404, "NoSuchBucket", False),
+        (301, "PermanentRedirect", False),
+    ],
+)
+def test_what_every_object_would_be_refused_for_is_told_from_what_one_is(
+    status: int, code: str, away: bool
+) -> None:
+    """A missing log slows nobody down; without the right to list, it is refused as if it were forbidden."""
+    assert is_away(status, f"<Error><Code>{code}</Code></Error>".encode()) is away

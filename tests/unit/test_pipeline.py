@@ -555,6 +555,7 @@ def test_what_s3_has_that_is_no_log_may_be_replaced(junk: bytes) -> None:
     failed = bench.arguments("fail")
     assert failed["code"] == "LOG_UNAVAILABLE"
     assert "S3: what is there is no log" in failed["details"]
+    assert "none in the row" in failed["details"]
     assert failed["delay_s"] is not None
 
 
@@ -673,3 +674,25 @@ def test_what_is_shown_is_chosen_before_the_log_is_read(monkeypatch: pytest.Monk
     monkeypatch.setattr(reader, "transcribe", noting("transcribe", transcribe))
     assert Bench(analyst).handle() is Outcome.PROCESSED
     assert order == ["excerpt", "transcribe"]
+
+
+def test_a_child_slows_down_while_s3_is_away() -> None:
+    """Else an outage of S3 turns the whole queue into failures; a log that is missing slows nobody down."""
+    bench, archive = with_archive(LogUnavailable("bucket logs: connection refused", away=True))
+
+    def ends(answer: LogUnavailable | bytes) -> float:
+        archive.answer = answer
+        bench.store.claims.append(IN_S3)
+        bench.handle(IDS)
+        return bench.pipeline.pause_s()
+
+    bench.store.claims.clear()
+    away, missing = archive.answer, LogUnavailable("bucket logs: no such object")
+    assert [ends(away) for _ in range(3)] == [0.0] * 3
+    assert ends(away) > 0.0
+    assert bench.runtime.reports.count("fetched away") == 4
+    assert ends(missing) == 0.0
+    assert "fetched failed" in bench.runtime.reports
+    assert [ends(away) for _ in range(3)] == [0.0] * 3
+    bench.store.log = StoredLog("row", STORED)
+    assert ends(away) == 0.0, "the row makes up for it"

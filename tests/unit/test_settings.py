@@ -302,6 +302,7 @@ def test_the_llm_is_off_unless_it_is_switched_on() -> None:
         ("LLM_ANALYSIS_ENABLED", "maybe"),
         ("GROQ_API_KEY", "gsk secret"),
         ("GROQ_BASE_URL", "api.groq.com"),
+        ("GROQ_BASE_URL", "http://host/v1/chat/completions"),
         ("GROQ_MODEL", "a\nb"),
         ("LLM_TIMEOUT_SECONDS", "-1"),
         ("LLM_LOG_CHARS", "0"),
