@@ -230,7 +230,7 @@ def test_s3_and_the_llm_are_looked_at_where_they_are_in_use(
     said = command("check", "--json")
     assert said.err == ""
     assert [(each["verdict"], each["bucket"]) for each in of(said, "S3")] == [
-        ("warn", "absent"),
+        ("fail", "absent"),
         ("ok", "logs"),
     ]
     assert "NoSuchBucket" in of(said, "S3")[0]["seen"]

@@ -357,7 +357,8 @@ def test_all_that_is_wrong_with_the_settings_is_told_beside_what_they_warn_of() 
     [
         ("", OK, "would give a log"),
         ("S3 bucket b: answered 404 (NoSuchKey)", OK, "would give a log"),
-        ("S3 bucket b: answered 404 (NoSuchBucket)", WARN, "S3_ALLOWED_BUCKETS"),
+        ("S3 bucket b: answered 404 (NoSuchBucket)", FAIL, "S3_ALLOWED_BUCKETS"),
+        ("S3 bucket b: no credentials: ProfileNotFound", FAIL, "AWS_PROFILE"),
         ("S3 bucket b: answered 403 (AccessDenied)", WARN, "s3:ListBucket"),
         (
             "S3 bucket b: answered 403 (AccessDenied); the request was not signed, as no credentials were found",

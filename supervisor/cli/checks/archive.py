@@ -1,4 +1,7 @@
-"""S3: does each bucket answer, and would it give a log? Its absence stops no start, so it is a warning."""
+"""S3: does each bucket answer, and would it give a log? Its absence stops no start, so it is a warning.
+
+What cannot get better by itself, a bucket that is not there or credentials that cannot be read, fails.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -34,8 +37,10 @@ def judged(bucket: str, reason: str) -> Finding:
     if not reason or "(NoSuchKey)" in reason:
         return ok(SUBJECT, f"bucket {bucket} answers, and would give a log", bucket=bucket)
     if "(NoSuchBucket)" in reason:
-        remedy = "correct S3_ALLOWED_BUCKETS, or S3_ENDPOINT_URL"
-    elif "not signed" in reason:
+        return fail(SUBJECT, reason, "correct S3_ALLOWED_BUCKETS, or S3_ENDPOINT_URL", bucket=bucket)
+    if "no credentials: " in reason:
+        return fail(SUBJECT, reason, "correct what AWS_PROFILE, the files or the variables give", bucket=bucket)
+    if "not signed" in reason:
         remedy = "give credentials, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     elif "(AccessDenied)" in reason:
         remedy = (
