@@ -17,9 +17,14 @@ from supervisor.cli.publishing.journal import (
     identify,
     state_directory,
 )
-from supervisor.cli.publishing.place import Place
+from supervisor.cli.publishing.place import Identity, Place
 
 TARGET = Target("queue", "host:5672//", "message")
+
+
+def identity(path: str) -> Identity:
+    with Path(path).open("rb") as file:
+        return identify(file.fileno())
 
 
 def test_a_folder_means_the_files_below_it_in_order(tmp_path: Path) -> None:
@@ -116,7 +121,7 @@ def test_a_name_moves_no_cursor(tmp_path: Path) -> None:
     (found,) = sheets([str(tmp_path)])
     assert found.name.isprintable()
     with Journal(tmp_path / "j", TARGET).page(os.path.realpath(found.path)) as page:
-        page.begin(identify(found.path), Place())
+        page.begin(identity(found.path), Place())
 
 
 def test_the_state_directory_is_where_the_specification_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +139,7 @@ def test_a_place_is_found_again_by_file_and_target_alone(tmp_path: Path) -> None
     journal = Journal(tmp_path / "j", TARGET)
     with journal.page(str(file)) as page:
         assert page.is_new
-        page.begin(identify(str(file)), Place())
+        page.begin(identity(str(file)), Place())
         page.note(Place(number=3, accepted=3))
     with journal.page(str(file)) as page:
         assert not page.is_new
@@ -158,7 +163,7 @@ def test_pages_are_their_owners_alone(tmp_path: Path) -> None:
     """They name files, which may name children."""
     journal = Journal(tmp_path / "j", TARGET)
     with journal.page("/some/file") as page:
-        page.begin(identify(__file__), Place())
+        page.begin(identity(__file__), Place())
     (found,) = (tmp_path / "j").iterdir()
     assert found.stat().st_mode & 0o77 == (tmp_path / "j").stat().st_mode & 0o77 == 0
 

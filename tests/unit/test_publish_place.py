@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.cli.publishing.entries import Entry
-from supervisor.cli.publishing.place import RECORD_BYTES, Changed, Identity, Place, decode, encode, judge
+from supervisor.cli.publishing.place import (
+    RECORD_BYTES,
+    Changed,
+    Grown,
+    Identity,
+    Place,
+    decode,
+    encode,
+    find,
+    judge,
+)
 
 THEN = Identity(size=1000, mtime=5, inode=7, head_bytes=1000, head_sha256="aa")
 PLACE = Place(number=3, start=20, end=30, checksum=9, accepted=2, refused=1)
@@ -21,10 +31,33 @@ def test_an_untouched_file_goes_on() -> None:
 
 
 def test_a_file_that_grew_goes_on_even_from_its_end() -> None:
-    """What is new has not been published."""
+    """What is new has not been published; what was there is to be read again."""
     grown = replace(THEN, size=1001, mtime=6)
-    assert judge(PLACE, THEN, grown) == PLACE
-    assert judge(PLACE.at_end(), THEN, grown) == PLACE
+    assert judge(PLACE, THEN, grown) == judge(PLACE.at_end(), THEN, grown) == Grown(PLACE)
+
+
+def entries(bodies: list[bytes | None]) -> list[Entry]:
+    """Lines of these texts; None: of one that was too large to hold."""
+    return [
+        Entry(number, 10 * number, 10 * number + 9, 9 if body is None else len(body), body)
+        for number, body in enumerate(bodies, 1)
+    ]
+
+
+@given(st.lists(st.binary(max_size=9) | st.none(), min_size=1, max_size=6), st.data())
+def test_a_place_knows_all_before_it_again(bodies: list[bytes | None], data: st.DataObject) -> None:
+    """Whatever of it was changed; without reading it, by the last alone."""
+    place = Place()
+    for entry in entries(bodies):
+        place = place.after(entry, accepted=True)
+    more = entries([*bodies, b"new"])
+    assert find(place, iter(more), whole=True) == more[-2]
+    assert find(place, iter(more[-2:]), whole=False) == more[-2]
+    at = data.draw(st.integers(0, len(bodies) - 1))
+    other = data.draw(st.binary(max_size=9).filter(lambda body: body != bodies[at]))
+    changed = entries([*bodies[:at], other, *bodies[at + 1 :]])
+    assert find(place, iter(changed), whole=True) is None
+    assert find(place, iter(changed[:-1]), whole=True) is None
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from supervisor.cli.publishing.journal import AlreadyUnderWay, Journal, Page, id
 from supervisor.cli.publishing.letters import letter
 from supervisor.cli.publishing.outbox import Outbox
 from supervisor.cli.publishing.pacing import Pace
-from supervisor.cli.publishing.place import Changed, Place, judge
+from supervisor.cli.publishing.place import Changed, Grown, Identity, Place, find, judge
 from supervisor.cli.publishing.screen import Screen, Tally
 from supervisor.cli.publishing.stopping import Stop
 
@@ -39,12 +39,15 @@ class Book:
     def is_kept(self) -> bool:
         return self._page is not None
 
-    def begin(self, path: str, place: Place) -> None:
-        """Record where it begins, and with which file."""
+    def begin(self, reader: Reader, place: Place) -> None:
+        """Record where it begins, and with which file. Raises Broken."""
         self.place = place
+        if self._page is None:
+            return
+        identity = _identity(reader)
         with self._kept() as page:
             if page is not None:
-                page.begin(identify(path), place)
+                page.begin(identity, place)
 
     def note(self, place: Place) -> None:
         """Record how far it has come."""
@@ -96,24 +99,28 @@ class Delivery:
                 self.screen.say(f"{sheet.name}: {broken}")
         self.current = None
         if not self.tally.broken:
-            for sheet in filter(_is_resumable, sheets):
-                self._forget(sheet)
+            for sheet in sheets:
+                if sheet.is_resumable:
+                    self._forget(sheet)
 
     def _publish(self, sheet: Sheet) -> None:
         with ExitStack() as stack:
             page = self._page(sheet, stack)
             book = Book(page, self._unrecorded)
             self.current = sheet, book
-            place = self._recorded(sheet, page)
+            reader = stack.enter_context(feed.opened(sheet.path))
+            recorded = self._recorded(sheet, page, reader)
+            has_grown = isinstance(recorded, Grown)
+            place = recorded.place if isinstance(recorded, Grown) else recorded
             book.place = place
             if place.ended:
                 self._go_on(sheet, place, sheet.size or 0)
                 return
-            reader, entries = self._read(sheet, stack, place)
+            entries = self._entries(sheet, reader, Place() if has_grown else place)
             done = 0
             if place.number:
-                last = next(entries, None)
-                if last is not None and place.holds(last):
+                last = find(place, entries, whole=has_grown)
+                if last is not None:
                     done = reader.consumed_bytes(last)
                     self._go_on(sheet, place, done)
                 else:
@@ -121,8 +128,9 @@ class Delivery:
                         f"{sheet.name}: begins anew: it has changed before {sheet.unit} {place.number}"
                     )
                     place = Place()
-                    reader, entries = self._read(sheet, stack, place)
-            book.begin(sheet.path, place)
+                    reader = stack.enter_context(feed.opened(sheet.path))
+                    entries = self._entries(sheet, reader, place)
+            book.begin(reader, place)
             for entry in entries:
                 self._deal_with(sheet, book, entry)
                 at = reader.consumed_bytes(entry)
@@ -152,14 +160,13 @@ class Delivery:
             time.sleep(wait_s)  # a signal ends it: its handler raises
         self.pace = self.pace.sent(time.monotonic())
 
-    def _read(self, sheet: Sheet, stack: ExitStack, place: Place) -> tuple[Reader, Iterator[Entry]]:
-        """Open a file and give its entries, the one that was dealt with last again."""
-        reader = stack.enter_context(feed.opened(sheet.path))
+    def _entries(self, sheet: Sheet, reader: Reader, place: Place) -> Iterator[Entry]:
+        """Give the entries of a file, the one that was dealt with last again."""
         match sheet.unit:
             case "line":
-                return reader, feed.lines(reader, self.max_bytes, place.start, place.number or 1)
+                return feed.lines(reader, self.max_bytes, place.start, place.number or 1)
             case "item":
-                return reader, feed.items(reader, self.max_bytes, place.start)
+                return feed.items(reader, self.max_bytes, place.start)
             case _:
                 assert_never(sheet.unit)
 
@@ -175,19 +182,16 @@ class Delivery:
             problem = "another process is publishing it: nothing of it was sent"
         raise Broken(problem)
 
-    def _recorded(self, sheet: Sheet, page: Page | None) -> Place:
-        """Say where to go on: what is recorded, if it still holds, or the beginning."""
+    def _recorded(self, sheet: Sheet, page: Page | None, reader: Reader) -> Place | Grown:
+        """Say where to go on: what is recorded, as far as it still holds, or the beginning."""
         if page is None or page.is_new or self.from_start:
             return Place()
-        found: Place | Changed
+        found: Place | Grown | Changed
         if page.recorded is None:
             found = Changed("the record of where it stood cannot be read")
         else:
             place, then = page.recorded
-            try:
-                found = judge(place, then, identify(sheet.path, then.head_bytes))
-            except OSError as error:
-                raise Broken(error.strerror or "it cannot be read") from None
+            found = judge(place, then, _identity(reader, then.head_bytes))
         if isinstance(found, Changed):
             self.screen.say(f"{sheet.name}: begins anew: {found.reason}")
             return Place()
@@ -219,5 +223,9 @@ class Delivery:
             )
 
 
-def _is_resumable(sheet: Sheet) -> bool:
-    return sheet.is_resumable
+def _identity(reader: Reader, head_bytes: int | None = None) -> Identity:
+    try:
+        return identify(reader.fileno(), head_bytes)
+    except OSError as error:
+        problem = error.strerror or "it cannot be read"
+    raise Broken(problem)

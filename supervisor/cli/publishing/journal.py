@@ -122,12 +122,11 @@ def _held(path: Path) -> int:
         os.close(fd)
 
 
-def identify(path: str, head_bytes: int | None = None) -> Identity:
-    """Look at a file. head_bytes: how much of its beginning to look at; as much as is remembered, without it.
+def identify(fd: int, head_bytes: int | None = None) -> Identity:
+    """Look at an open file, whatever its path means by now, and leave it where it stands. Raises OSError.
 
-    Raises OSError.
+    head_bytes: how much of its beginning to look at; as much as is remembered, without it.
     """
-    with Path(path).open("rb", buffering=0) as file:
-        stat = os.fstat(file.fileno())
-        head = file.read(min(stat.st_size, HEAD_BYTES) if head_bytes is None else head_bytes)
-        return Identity(stat.st_size, stat.st_mtime_ns, stat.st_ino, len(head), sha256(head).hexdigest())
+    stat = os.fstat(fd)
+    head = os.pread(fd, min(stat.st_size, HEAD_BYTES) if head_bytes is None else head_bytes, 0)
+    return Identity(stat.st_size, stat.st_mtime_ns, stat.st_ino, len(head), sha256(head).hexdigest())

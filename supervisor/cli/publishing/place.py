@@ -1,5 +1,6 @@
 """How far a file has been published, and whether that still holds for the file as it is now. Values only."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from zlib import crc32
 
@@ -7,7 +8,7 @@ import msgspec
 
 from supervisor.cli.publishing.entries import Entry
 
-VERSION = 1
+VERSION = 2
 RECORD_BYTES = 1024
 HEAD_BYTES = 64 * 1024
 """Of a file's beginning, by which it is known again."""
@@ -29,7 +30,8 @@ class Place:
     """The last entry that is dealt with, and what was done so far in all runs over this file.
 
     start, end: of that entry, in bytes of the inflated file. checksum: of its text. accepted: confirmed by the broker.
-    refused: no message. ended: the file was published to its end, by a command that had more to do.
+    refused: no message. ended: the file was published to its end, by a command that had more to do. chain: the checksum
+    of all entries up to this one.
     """
 
     number: int = 0
@@ -39,6 +41,7 @@ class Place:
     accepted: int = 0
     refused: int = 0
     ended: bool = False
+    chain: int = 0
 
     def after(self, entry: Entry, *, accepted: bool) -> "Place":
         return Place(
@@ -48,6 +51,7 @@ class Place:
             _checksum(entry),
             self.accepted + accepted,
             self.refused + (not accepted),
+            chain=crc32(entry.body or b"", crc32(b"%d:" % entry.size, self.chain)),
         )
 
     def at_end(self) -> "Place":
@@ -65,11 +69,19 @@ class Changed:
     reason: str
 
 
-def judge(place: Place, then: Identity, now: Identity) -> Place | Changed:
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """The file has become longer, and looks the same else: the place holds if all entries before it are the same."""
+
+    place: Place
+
+
+def judge(place: Place, then: Identity, now: Identity) -> Place | Grown | Changed:
     """Say where to go on. now: with the head of as many bytes as `then`.
 
     1. The same file, untouched: go on.
-    2. The same file, grown, with the same beginning: go on; what is new comes after what was there.
+    2. The same file, grown, with the same beginning: go on if all entries up to the place are the same, which has to be
+       read; what is new comes after what was there.
     3. Anything else begins anew. An event is scored once, however often it is published; a line left out never is.
     """
     if now.inode != then.inode:
@@ -80,7 +92,21 @@ def judge(place: Place, then: Identity, now: Identity) -> Place | Changed:
         return Changed("its beginning has changed")
     if now.size == then.size and now.mtime != then.mtime:
         return Changed("it has been written to")
-    return place if now.size == then.size else replace(place, ended=False)
+    return place if now.size == then.size else Grown(replace(place, ended=False))
+
+
+def find(place: Place, entries: Iterator[Entry], *, whole: bool) -> Entry | None:
+    """Take entries up to the one that was dealt with last, and give that; None where it has changed.
+
+    whole: they are given from the first on, and all are compared; else from that one on.
+    """
+    again = Place()
+    for entry in entries:
+        again = again.after(entry, accepted=True)
+        if entry.number >= place.number:
+            same = place.holds(entry) and (again.chain == place.chain or not whole)
+            return entry if same else None
+    return None
 
 
 class _Record(msgspec.Struct):
