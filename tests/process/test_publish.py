@@ -248,6 +248,24 @@ def test_standard_input_is_read_from_where_it_stands(publish: Publish, desk: Des
     assert taken(desk) == made[1:]
 
 
+def test_without_standard_error_it_publishes_all_the_same(
+    publish: Publish, desk: Desk, tmp_path: Path
+) -> None:
+    """What it would say goes nowhere: into no file that has its number now."""
+    file = written(tmp_path / "a.jsonl", b"\n".join([bodies(2)[0], b"nonsense", bodies(2)[1]]))
+    ended = publish(file, below=("sh", "-c", 'exec "$@" 2>&-', "sh")).ended()
+    assert (ended.code, ended.out, ended.err) == (1, "accepted 2, refused 1\n", "")
+    assert taken(desk) == bodies(2)
+
+
+def test_a_closed_standard_input_is_named(publish: Publish, desk: Desk) -> None:
+    """Its number is another file's by then, such as the broker's connection."""
+    ended = publish("-", below=("sh", "-c", 'exec "$@" <&-', "sh")).ended()
+    assert (ended.code, ended.out) == (1, "accepted 0, refused 0\n")
+    assert ended.err == "friendship-supervisor: <stdin>: it is closed\n"
+    assert taken(desk) == []
+
+
 def test_a_line_from_a_pipe_goes_when_it_comes(publish: Publish, desk: Desk) -> None:
     """Not when the pipe is full or closed: `tail -f` may be at its other end."""
     running = publish("-", stdin=subprocess.PIPE)

@@ -40,7 +40,7 @@ class Screen:
         self._tally = tally
         self._as_json = as_json
         self._bar: Any = None
-        if sys.stderr.isatty():
+        if sys.stderr is not None and sys.stderr.isatty():  # None: it was closed by whoever started us
             sizes = [sheet.size for sheet in found]
             known = [size for size in sizes if size is not None]
             length = sum(known) if len(known) == len(sizes) else None
