@@ -82,6 +82,20 @@ FORMS = pytest.mark.parametrize("form", ["a.jsonl", "a.jsonl.gz", "a.json"])
 
 
 @FORMS
+def test_a_file_is_gone_on_with_as_often_as_need_be(
+    publish: Publish, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    """Each line once and in order; when it is done, nothing is remembered."""
+    file = tmp_path / form
+    file.write_bytes(text(form, BODIES))
+    assert [publish(file, patience=patience) for patience in (0, 2, 1, 0, -1)] == [
+        [], BODIES[:2], BODIES[2:3], [], BODIES[3:],
+    ]  # fmt: skip
+    assert capsys.readouterr().err.count(": goes on after ") == 3
+    assert publish(file) == BODIES
+
+
+@FORMS
 def test_a_file_that_grew_goes_on(
     publish: Publish, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
 ) -> None:
