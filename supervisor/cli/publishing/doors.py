@@ -125,8 +125,9 @@ def _mark(message: Message) -> str:
 
     Under one name the later would take the earlier's place, and an event be scored with the words of another child.
     """
-    # No id holds a NUL
-    return sha256(message.user_id.encode() + b"\0" + bytes(message.log or b"")).hexdigest()[:MARK_CHARS]
+    digest = sha256(message.user_id.encode() + b"\0")  # no id holds a NUL
+    digest.update(memoryview(message.log or b""))
+    return digest.hexdigest()[:MARK_CHARS]
 
 
 def _heading(message: Message) -> logs.Heading:
