@@ -35,6 +35,7 @@ SCHEMA = {
 BAD_DATA_CLASSES = {
     "22",  # data
     "23",  # constraint
+    "54",  # a limit of the server's: a text over a gigabyte, a statement too complex
 }
 # This process has no memory for libpq, OpenSSL or the resolver: there is no code for it, only these words. The server's
 # come with a code, or at connect after a severity and two spaces ("FATAL:  out of memory").

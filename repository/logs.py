@@ -9,12 +9,9 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
 from repository.connection import Database
-from repository.errors import RepositoryError
 from repository.statements import load
 
 SQL = load("logs")
-
-_OVER_A_GIGABYTE = "[54000]"  # program_limit_exceeded: the server makes no longer text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,14 +43,9 @@ def store(database: Database, heading: Heading, log: bytes, max_bytes: int) -> S
 
     log: the UTF-8 JSON of a list. max_bytes: of its text as a row gives it back, where 1e9 is written out.
     Calling again changes nothing. Raises BadData for a log that no row can hold (a NUL character, a number of 131,073
-    digits), DatabaseAway.
+    digits, a text over a gigabyte), DatabaseAway.
     """
-    try:
-        (became,) = database.execute(SQL["store"], asdict(heading) | {"log": log, "max_bytes": max_bytes})
-    except RepositoryError as error:
-        if not error.reason.endswith(_OVER_A_GIGABYTE):
-            raise
-        return Stored.TOO_LARGE
+    (became,) = database.execute(SQL["store"], asdict(heading) | {"log": log, "max_bytes": max_bytes})
     if became["stored"]:
         return Stored.IN_ROW
     if not became["fits"]:

@@ -117,10 +117,11 @@ def test_a_log_that_grows_in_its_row_is_not_kept(desk: Desk) -> None:
 
 
 @pytest.mark.slow
-def test_a_log_that_no_server_can_write_out_is_too_large(desk: Desk) -> None:
-    """Over a gigabyte, of 80 KB: nobody can say by how much, and it is no fault of the database."""
+def test_a_log_that_no_server_can_write_out_is_refused(desk: Desk) -> None:
+    """Over a gigabyte, of 80 KB: it is no fault of the database, and no later try will do."""
     log = b'[{"speaker":"user","text":"b","x":[%b]}]' % b",".join([b"1e131071"] * 9000)
-    assert store(desk.database, HEADING, log, MAX_BYTES) is Stored.TOO_LARGE
+    with pytest.raises(BadData):
+        store(desk.database, HEADING, log, MAX_BYTES)
     assert kept(desk) == []
 
 
