@@ -206,6 +206,19 @@ def test_a_server_that_drips_costs_a_fetch_its_deadline(
     desk.assert_clean_ending(worker)
 
 
+def test_a_stop_does_not_wait_for_a_fetch(start_worker: Start, desk: Desk, s3: S3Server) -> None:
+    """Nothing is lost by it: the message goes back, the attempt is given back, and the next child fetches again."""
+    with RawServer(lambda n: b"HTTP/1.1 200 OK\r\nX-Slow: " if n == 0 else b"x", paced=True) as dripping:
+        endless = {"S3_ENDPOINT_URL": dripping.url, "LOG_FETCH_TIMEOUT_SECONDS": "3000"}
+        worker = ready(start_worker, s3.environment() | endless)
+        desk.publish_raw(message("slow", conversation_log_url="s3://logs/slow.json"))
+        worker.wait_until(lambda: dripping.asked, "it is fetched")
+        assert worker.stop() == 0
+    row = event(desk, "slow")
+    assert (row["status"], row["attempt_count"]) == ("PENDING", 0)
+    desk.assert_clean_ending(worker, in_queue=1)
+
+
 def test_an_s3_that_is_away_does_not_empty_the_queue(start_worker: Start, desk: Desk, s3: S3Server) -> None:
     """A refused connection takes a millisecond: a child slows down after some, and the rest waits in the queue."""
     away = {"S3_ENDPOINT_URL": "http://127.0.0.1:1", "FRIENDSHIP_CHILDREN": "1"}
