@@ -26,13 +26,13 @@ CODES_OF_ALL = CODES_OF_WHO_ASKS | {
 """What every other object would be refused for as well."""
 
 
-def log_url(bucket: str, prefix: str, conversation_id: str, mark: str = "") -> str:
+def log_url(bucket: str, prefix: str, conversation_id: str, mark: str) -> str:
     """Say where a conversation's log is kept, gzipped: s3://bucket/prefix/<id, percent-quoted>.<mark>.json.gz.
 
     An id too long for a name is kept by its SHA-256; no quoted id looks like one. prefix: empty for none. mark: tells
-    logs of one conversation apart, in letters and digits, as many for each; empty where there is but one.
+    logs of one conversation apart, in letters and digits, as many for each.
     """
-    ending = f".{mark}.json.gz" if mark else ".json.gz"
+    ending = f".{mark}.json.gz"
     name = quote(conversation_id, safe="", errors="surrogatepass")
     if len(name + ending) > NAME_MAX_CHARS:
         digest = hashlib.sha256(conversation_id.encode(errors="surrogatepass")).hexdigest()

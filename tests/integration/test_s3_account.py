@@ -631,7 +631,7 @@ def test_without_the_extra_only_prepare_fails() -> None:
         import sys
         sys.modules["botocore"] = None
         from consumer import buckets, s3
-        assert buckets.log_url("b", "p", "1") == "s3://b/p/1.json.gz"
+        assert buckets.log_url("b", "p", "1", "0f") == "s3://b/p/1.0f.json.gz"
         try:
             s3.prepare()
         except ImportError:

@@ -88,23 +88,23 @@ def test_a_key_that_no_server_takes() -> None:
 @pytest.mark.parametrize(
     ("prefix", "conversation_id", "url"),
     [
-        ("conversations", "conv-1", "s3://logs/conversations/conv-1.json.gz"),
-        ("", "a b", "s3://logs/a%20b.json.gz"),
-        ("/x/y/", "..", "s3://logs/x/y/...json.gz"),
-        ("x", "a/../b", "s3://logs/x/a%2F..%2Fb.json.gz"),
-        ("x", "trò", "s3://logs/x/tr%C3%B2.json.gz"),
-        ("x", "i" * 247, "s3://logs/x/" + "i" * 247 + ".json.gz"),
+        ("conversations", "conv-1", "s3://logs/conversations/conv-1.0f.json.gz"),
+        ("", "a b", "s3://logs/a%20b.0f.json.gz"),
+        ("/x/y/", "..", "s3://logs/x/y/...0f.json.gz"),
+        ("x", "a/../b", "s3://logs/x/a%2F..%2Fb.0f.json.gz"),
+        ("x", "trò", "s3://logs/x/tr%C3%B2.0f.json.gz"),
+        ("x", "i" * 244, "s3://logs/x/" + "i" * 244 + ".0f.json.gz"),
     ],
 )
 def test_where_a_log_is_kept(prefix: str, conversation_id: str, url: str) -> None:
     """One name below the prefix, without a slash of its own."""
-    assert log_url("logs", prefix, conversation_id) == url
+    assert log_url("logs", prefix, conversation_id, "0f") == url
 
 
 @given(st.lists(IDS, min_size=2, max_size=2, unique=True))
 def test_two_conversations_never_share_a_log(ids: list[str]) -> None:
     """Whatever their ids are, also those that are too long for a name; and each can be read again."""
-    urls = [log_url("logs", "conversations", i) for i in ids]
+    urls = [log_url("logs", "conversations", i, "0f") for i in ids]
     assert urls[0] != urls[1]
     for url in urls:
         found = place(url, BUCKETS)
@@ -115,11 +115,11 @@ def test_two_conversations_never_share_a_log(ids: list[str]) -> None:
 
 def test_a_long_id_is_kept_by_its_digest() -> None:
     """No quoted id holds an equals sign, so none can be made to look like one."""
-    url = log_url("logs", "", "é" * 255)
-    name = url.removeprefix("s3://logs/").removesuffix(".json.gz")
+    url = log_url("logs", "", "é" * 255, "0f")
+    name = url.removeprefix("s3://logs/").removesuffix(".0f.json.gz")
     assert name.startswith("sha256=")
     assert set(name.removeprefix("sha256=")) <= set(string.hexdigits)
-    assert log_url("logs", "", name) != url
+    assert log_url("logs", "", name, "0f") != url
 
 
 @given(st.lists(st.tuples(IDS, st.sampled_from(["0" * 16, "f" * 16])), min_size=2, max_size=2, unique=True))
