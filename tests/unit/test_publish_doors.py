@@ -20,17 +20,21 @@ def line(user: str = "anna", text: str = "hi", conversation_id: str = "c") -> Le
 
 
 class FakeArchive:
-    """Keeps objects as S3 does: one put under a name that is there takes its place. Fails so many times first."""
+    """Keeps objects as S3 does: one put under a name that is there takes its place.
 
-    def __init__(self, failures: int = 0) -> None:
+    Fails so many times first. away: as of a server that is, and not of one object.
+    """
+
+    def __init__(self, failures: int = 0, *, away: bool = True) -> None:
         self.objects: dict[str, bytes] = {}
         self.asked = 0
         self._failures = failures
+        self._away = away
 
     def write(self, url: str, body: bytes) -> None:
         self.asked += 1
         if self.asked <= self._failures:
-            raise LogUnavailable("S3 bucket logs: answered 503 (SlowDown)")
+            raise LogUnavailable("S3 bucket logs: answered 503 (SlowDown)", away=self._away)
         self.objects[url] = body
 
     def log_of(self, body: bytes) -> object:
@@ -78,6 +82,14 @@ def test_an_s3_that_stays_away_ends_the_run(pauses: list[float]) -> None:
     with pytest.raises(LogUnavailable, match="SlowDown"):
         archive.door().carry(line())
     assert (archive.asked, len(pauses)) == (TRIES, TRIES - 1)
+
+
+def test_a_refusal_of_this_log_is_not_asked_about_again(pauses: list[float]) -> None:
+    """Such as of one that we may not write there: the same would be said each time."""
+    archive = FakeArchive(failures=1, away=False)
+    with pytest.raises(LogUnavailable):
+        archive.door().carry(line())
+    assert (archive.asked, pauses) == (1, [])
 
 
 def test_pauses_grow_and_are_short() -> None:

@@ -23,7 +23,7 @@ LEVEL = 6
 MARK_CHARS = 16
 
 TRIES = 4
-"""Of one object: a busy S3 answers 503 now and then, and credentials that were refused are looked for again."""
+"""Of one object: a busy S3 answers 503 now and then, and credentials that have expired are looked for again."""
 
 IDLE_S = 20.0
 """A connection that was silent for so long may have been taken away, by a pooler or a firewall: another costs 3 ms."""
@@ -94,7 +94,7 @@ class S3Door:
     url_of: Callable[[str, str], str]
 
     def carry(self, letter: Letter) -> bytes:
-        """Raises MalformedMessage, or what `write` raises at the last of its TRIES."""
+        """Raises MalformedMessage, or what `write` raises: of a server that is away, at the last of its TRIES."""
         if not letter.has_log_of_its_own:
             return letter.body
         url = self.url_of(letter.message.conversation_id, _mark(letter.message))
@@ -109,8 +109,9 @@ class S3Door:
         for number in range(1, TRIES):
             try:
                 return self.write(url, body)
-            except LogUnavailable:
-                pass
+            except LogUnavailable as unavailable:
+                if not unavailable.away:
+                    raise
             sleep(pause_s(number))  # a signal ends it: its handler raises
         return self.write(url, body)
 
