@@ -185,6 +185,6 @@ def test_items_go_on_from_any_of_them(
 @given(st.sets(st.integers(1, 60)))
 def test_spans_name_every_number(numbers: set[int]) -> None:
     """And no other."""
-    told = [span.partition("-") for span in spans(sorted(numbers)).split(", ") if span]
+    told = [span.partition("-") for span in spans(sorted(numbers), len(numbers)).split(", ") if span]
     named = [number for first, _, last in told for number in range(int(first), int(last or first) + 1)]
     assert named == sorted(numbers)

@@ -29,12 +29,14 @@ class Broken(Exception):
     """A file cannot be read to its end. The text says why."""
 
 
-def spans(numbers: list[int]) -> str:
-    """Write rising numbers short: 3, 5-9."""
+def spans(numbers: list[int], shown: int) -> str:
+    """Write rising numbers short: 3, 5-9. shown: so many spans at most; of the rest it is said how many they are."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][1] + 1:
             runs[-1][1] = number
         else:
             runs.append([number, number])
-    return ", ".join(f"{first}-{last}" if last > first else f"{first}" for first, last in runs)
+    told = ", ".join(f"{first}-{last}" if last > first else f"{first}" for first, last in runs[:shown])
+    left = sum(last - first + 1 for first, last in runs[shown:])
+    return f"{told} and {left:,} more (--json names each)" if left else told

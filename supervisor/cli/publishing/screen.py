@@ -3,18 +3,18 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import count
-from typing import Any, Self
+from typing import Self
 
 import click
 
+from supervisor.cli.publishing.bar import Bar
 from supervisor.cli.publishing.entries import Entry, spans
 from supervisor.cli.publishing.files import Sheet
 from supervisor.cli.visit import PROGRAM, json_line
 
 REFUSED_SHOWN = 20
 _CLEAR_LINE = "\r\x1b[K"
-_STEPS = 1000
+SPANS_SHOWN = 20
 
 
 @dataclass(slots=True)
@@ -39,20 +39,12 @@ class Screen:
     def __init__(self, found: Sequence[Sheet], tally: Tally, *, as_json: bool) -> None:
         self._tally = tally
         self._as_json = as_json
-        self._bar: Any = None
+        self._hinted = False
+        self._bar: Bar | None = None
         if sys.stderr is not None and sys.stderr.isatty():  # None: it was closed by whoever started us
             sizes = [sheet.size for sheet in found]
             known = [size for size in sizes if size is not None]
-            length = sum(known) if len(known) == len(sizes) else None
-            self._bar = click.progressbar(
-                # Of a pipe nobody knows the length; without one click wants something to go through
-                count() if length is None else None,
-                length=length,
-                label="publishing",
-                item_show_func=lambda _: f"accepted {tally.accepted}, refused {tally.refused}",
-                update_min_steps=max(1, (length or 0) // _STEPS),
-                file=sys.stderr,
-            )
+            self._bar = Bar(sys.stderr, sum(known) if len(known) == len(sizes) else None, self._counts)
 
     def __enter__(self) -> Self:
         if self._bar:
@@ -61,17 +53,17 @@ class Screen:
 
     def __exit__(self, *_: object) -> None:
         if self._bar:
-            self._bar.__exit__(None, None, None)
+            self._bar.__exit__()
 
     def advance(self, size: int) -> None:
         """Show that so many bytes more are done."""
         if self._bar:
-            self._bar.update(size)
+            self._bar.advance(size)
 
     def skip(self, size: int) -> None:
         """Leave so many bytes out of the account: they were done before, and say nothing of the time that is left."""
-        if self._bar and self._bar.length is not None:
-            self._bar.length -= size
+        if self._bar:
+            self._bar.skip(size)
 
     def say(self, text: str) -> None:
         """Say something about the run."""
@@ -87,6 +79,14 @@ class Screen:
         else:
             self._tally.unnamed.setdefault((sheet.name, sheet.unit), []).append(entry.number)
 
+    def hint(self, sheet: Sheet, remedy: str) -> None:
+        """Say once why whole files may be refused, line by line. remedy: a command that makes lines of them."""
+        if not self._hinted:
+            self._hinted = True
+            self.say(
+                f"{sheet.name} is read as JSON Lines, one object a line: give a .json file, or `{remedy}`"
+            )
+
     def total(self) -> None:
         """Say how many of each, and which were not named yet."""
         tally = self._tally
@@ -98,11 +98,14 @@ class Screen:
             )
             return
         for (name, unit), numbers in tally.unnamed.items():
-            self._echo(f"{name}: nor are {unit}s {spans(numbers)}")
-        told = f"accepted {tally.accepted}, refused {tally.refused}"
+            self._echo(f"{name}: nor are {unit}s {spans(numbers, SPANS_SHOWN)}")
+        told = self._counts()
         if any(before.values()):
             told += f"; before the interruption accepted {before['accepted']}, refused {before['refused']}"
         click.echo(told)
+
+    def _counts(self) -> str:
+        return f"accepted {self._tally.accepted}, refused {self._tally.refused}"
 
     def _echo(self, text: str) -> None:
         # The bar draws itself again below it, with the next entry
