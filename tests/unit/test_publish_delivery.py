@@ -163,3 +163,68 @@ def test_a_file_that_is_gone_before_it_is_opened_is_named(
     said = capsys.readouterr().err
     assert f"{first}: No such file or directory\n" in said
     assert "cannot be recorded" not in said
+
+
+@pytest.mark.parametrize("form", ["a.jsonl", "a.jsonl.gz", "a.json"])
+@pytest.mark.parametrize("nothing", [b"", b" \n\n", b"[]"])
+def test_a_file_without_a_conversation_is_named(
+    publish: Publish, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str, nothing: bytes
+) -> None:
+    """It may be the wrong one, or what wrote it has failed: once, and without an error."""
+    file = tmp_path / form
+    # A line that is an empty list is refused
+    content = b"" if nothing == b"[]" and form != "a.json" else nothing
+    file.write_bytes(gzip.compress(content) if form.endswith(".gz") else content)
+    publish(file)
+    assert capsys.readouterr().err == f"friendship-supervisor: {file} holds no conversation\n"
+
+
+def test_a_file_that_was_gone_on_with_did_hold_some(
+    publish: Publish, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Though nothing is left of it; nor is one with refused lines empty."""
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(body("a") + b"\n")
+    publish(file)
+    file.write_bytes(b"nonsense\n")
+    publish(file)
+    assert "no conversation" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("begun", "remedy"),
+    [
+        (b"\n\xef\xbb\xbf" + b"[%b,\n%b]\n", "`jq -c '.[]'`"),
+        (b"\n  [\n%b,\n%b\n]\n", "`jq -c '.[]'`"),
+        (b'{\n  "a": [%b,\n%b]\n}\n', "`jq -c .`"),
+    ],
+)
+def test_a_json_text_that_is_read_as_lines_is_told_of_once(
+    publish: Publish, tmp_path: Path, capsys: pytest.CaptureFixture[str], begun: bytes, remedy: str
+) -> None:
+    """What every line of it is refused for says nothing of what to do."""
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(begun.removeprefix(b"\n") % (body("a"), body("b")))
+    publish(file)
+    said = capsys.readouterr().err
+    hint = f"{file} is read as JSON Lines, one object a line: give a .json file, or {remedy}"
+    assert said.count(hint) == said.count("JSON Lines") == 1
+    assert said.index("line 1 is no message") < said.index(hint)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", b"%b\n[1]\n" % body("a")),
+        ("a.jsonl", b'{"x": 1}\n{\n'),
+        ("a.json", b"[[1]]"),
+    ],
+)
+def test_a_line_that_is_wrong_by_itself_needs_no_such_advice(
+    publish: Publish, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes
+) -> None:
+    """Only the first line shows what a file is; and a JSON text is read as one."""
+    file = tmp_path / name
+    file.write_bytes(content)
+    publish(file)
+    assert "JSON Lines" not in capsys.readouterr().err

@@ -137,6 +137,8 @@ class Delivery:
                 self.screen.advance(at - done)
                 done = at
             self.screen.advance(max(0, (sheet.size or 0) - done))
+            if not book.place.number:
+                self.screen.say(f"{sheet.name} holds no conversation")
             book.note(book.place.at_end())
 
     def _deal_with(self, sheet: Sheet, book: Book, entry: Entry) -> None:
@@ -146,6 +148,9 @@ class Delivery:
             body = self.door.carry(read)
         except MalformedMessage as malformed:
             self.screen.refused(sheet, entry, malformed.reason)
+            remedy = _remedy(entry) if sheet.unit == "line" and not book.place.number else None
+            if remedy:
+                self.screen.hint(sheet, remedy)
             book.note(book.place.after(entry, accepted=False))
             return
         self.outbox.ready()
@@ -221,6 +226,17 @@ class Delivery:
                 f"{sheet.name}: the record of where it stood cannot be removed ({error.strerror}): "
                 "give --from-start to publish it again"
             )
+
+
+def _remedy(first: Entry) -> str | None:
+    """Say what makes lines of a JSON text; None where the first line is no beginning of one, but wrong by itself."""
+    match first.body:
+        case b"{":
+            return "jq -c ."
+        case bytes() as text if text.startswith(b"["):
+            return "jq -c '.[]'"
+        case _:
+            return None
 
 
 def _identity(reader: Reader, head_bytes: int | None = None) -> Identity:
