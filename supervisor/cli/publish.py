@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from consumer import amqp
 from consumer.buckets import Server, log_url
@@ -31,6 +32,7 @@ from supervisor.cli.publishing.stopping import Stop
 from supervisor.cli.settings import Settings
 from supervisor.cli.visit import PROGRAM, STATEMENT_TIMEOUT_S, as_json
 from supervisor.errors import InvalidSettings
+from supervisor.logs import printable
 
 MESSAGE, ROW, S3 = "message", "row", "s3"
 SLOWEST, FASTEST = 0.001, 1e6
@@ -47,6 +49,12 @@ def _prefix(_context: click.Context, _parameter: click.Parameter, value: str) ->
     if any(part in {"", ".", ".."} for part in prefix.split("/") if prefix) or not prefix.isprintable():
         raise click.BadParameter("must be names with / between them, none of them empty, . or ..")
     return prefix
+
+
+def _directory(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Path | None:
+    if value == "":  # of an unset variable, likely; as a path it would be the working directory
+        raise click.BadParameter("it is empty")
+    return None if value is None else Path(value)
 
 
 @click.command(cls=SectionedCommand)
@@ -76,7 +84,8 @@ def _prefix(_context: click.Context, _parameter: click.Parameter, value: str) ->
 @click.option(
     "--journal",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=click.Path(),
+    callback=_directory,
     help="Where to record how far each file has come.  [default: friendship-supervisor/publish in $XDG_STATE_HOME, "
     "or in ~/.local/state]",
 )
@@ -105,9 +114,11 @@ def publish(  # noqa: PLR0913 (an option is a parameter)
     Interrupted by ^C, SIGTERM or a lost broker, it records where it stands: the same command goes on from there.
     The first ^C lets the line under way be confirmed, a second stops at once. Standard input is not gone on with.
     """
-    found = sheets(words)
+    _require_meant(context, log_to)
+    found = sheets(words, _pass_over)
     given = command_settings(context, CONNECTIONS, LOGS, MESSAGES, *([SOURCES] if log_to == S3 else []))
     broker = given.consumer.broker
+    _require_usable(journal)
     tally = Tally()
     stop = Stop()
     delivery: Delivery | None = None
@@ -139,6 +150,28 @@ def publish(  # noqa: PLR0913 (an option is a parameter)
     if lost:
         click.echo(f"{PROGRAM}: {lost}; {_standing(delivery, in_doubt=stop.in_doubt)}", err=True)
     sys.exit(1 if lost or tally.refused or tally.before_refused or tally.broken else 0)
+
+
+def _require_meant(context: click.Context, log_to: str) -> None:
+    """Refuse options that would change nothing: who gave them believes that the logs go to S3."""
+    for name in ("bucket", "prefix"):
+        if log_to != S3 and context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"--{name} is for --log-to s3", context)
+
+
+def _require_usable(directory: Path | None) -> None:
+    """Refuse a directory that was asked for and takes no record; the default one is done without."""
+    if directory is None:
+        return
+    try:
+        Journal(directory, Target("", "", "")).require()
+    except OSError as error:
+        name = printable(click.format_filename(directory))
+        raise click.BadParameter(f"{name} cannot be used: {error.strerror}", param_hint="--journal") from None
+
+
+def _pass_over(name: str) -> None:
+    click.echo(f"{PROGRAM}: {name}: passed over, as it is no regular file", err=True)
 
 
 def _standing(delivery: Delivery | None, *, in_doubt: bool) -> str:

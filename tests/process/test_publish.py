@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import cycle, islice
@@ -662,10 +663,10 @@ def test_a_record_names_its_servers_and_no_secret(
 
 @pytest.mark.parametrize("place", ["/proc/nowhere", "/dev/null"])
 def test_without_a_record_it_goes_on_and_says_so(publish: Publish, tmp_path: Path, place: str) -> None:
-    """Once, however many files there are."""
+    """Once, however many files there are. Only of a directory that was asked for it is a mistake."""
     for name in "ab":
         lines_file(tmp_path / "in" / f"{name}.jsonl", 5)
-    ended = publish(f"--journal={place}", tmp_path / "in").ended()
+    ended = publish(tmp_path / "in", more={"XDG_STATE_HOME": place}).ended()
     assert (ended.code, ended.accepted) == (0, 10)
     assert len(ended.err.splitlines()) == 1
     assert "after an interruption the same command would begin anew" in ended.err
@@ -767,6 +768,22 @@ def test_a_terminal_shows_a_pipe_of_unknown_length(publish: Publish) -> None:
     assert "accepted 10, refused 0" in at_a_terminal(running, master, slave)
 
 
+@pytest.mark.parametrize("columns", [80, 50])
+def test_a_bar_fits_its_terminal(publish: Publish, tmp_path: Path, columns: int) -> None:
+    """With the time that is left, too; standard output is no terminal. One that wraps scrolls with each update."""
+    file = lines_file(tmp_path / "a.jsonl", 40)
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, columns))
+    running = publish("--rate=20", file, stderr=slave)
+    shown = at_a_terminal(running, master, slave)
+    updates = [re.sub(r"\x1b\[\?25.", "", each) for each in shown.rstrip("\r\n").split("\r")]
+    assert len(updates) > 20
+    assert max(map(len, updates)) < columns
+    assert any(
+        re.search(r"#\s*\]  \d+%  (?:\d\d:\d\d:\d\d  )?accepted \d+, refused 0", each) for each in updates
+    )
+
+
 def test_an_interrupted_bar_leaves_the_terminal_as_it_was(publish: Publish, tmp_path: Path) -> None:
     """The cursor comes back."""
     master, slave = pty.openpty()
@@ -861,6 +878,11 @@ def test_an_s3_that_takes_no_log_is_an_interruption(
         (["--log-to=s3"], "one,two-2", "S3_ALLOWED_BUCKETS"),
         (["--log-to=s3", "--bucket=three"], "one,two-2", "does not name it"),
         (["--log-to=s3", "--prefix=a/../b"], "one", "none of them empty"),
+        (["--bucket=one"], "one", "--bucket is for --log-to s3"),
+        (["--log-to=row", "--prefix=conversations"], "one", "--prefix is for --log-to s3"),
+        (["--journal="], "", "--journal': it is empty"),
+        (["--journal=/dev/null"], "", "/dev/null cannot be used: Not a directory"),
+        (["--journal=/proc/none"], "", "/proc/none cannot be used: No such file or directory"),
         (["--rate=0"], "", "is not between"),
         (["--rate=nan"], "", "is not between"),
         (["--log-to=nowhere"], "", "nowhere"),

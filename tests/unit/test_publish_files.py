@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from socket import AF_UNIX, socket
 
 import click
 import pytest
@@ -75,6 +76,32 @@ def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     (inside / "z.jsonl").symlink_to(inside / "b.jsonl")
     (inside / "nowhere").symlink_to(tmp_path / "missing")
     assert names(inside) == ["b.jsonl", "d/c.jsonl", "x/e.jsonl"]
+
+
+def test_in_a_folder_only_regular_files_are_read(tmp_path: Path) -> None:
+    """Nobody may ever write into a pipe that lies there; one that is named itself is meant."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    pipe = folder / "a.jsonl"
+    os.mkfifo(pipe)
+    (folder / "b.jsonl").symlink_to(pipe)
+    with socket(AF_UNIX) as bound:
+        bound.bind(str(folder / "c.json"))
+    (folder / "d.json").symlink_to("/dev/null")
+    (folder / "e.json").touch()
+    (folder / "f.json").symlink_to(folder / "e.json")
+    passed_over: list[str] = []
+    found = sheets([str(folder)], passed_over.append)
+    assert [each.path for each in found] == [str(folder / "e.json")]
+    assert passed_over == [str(folder / name) for name in ("a.jsonl", "b.jsonl", "c.json", "d.json")]
+    assert [each.size for each in sheets([str(pipe)])] == [None]
+
+
+def test_a_folder_of_pipes_holds_no_file(tmp_path: Path) -> None:
+    """As an empty one."""
+    os.mkfifo(tmp_path / "a.jsonl")
+    with pytest.raises(click.BadParameter, match="holds no file"):
+        sheets([str(tmp_path)])
 
 
 def test_a_file_of_two_names_is_published_once(tmp_path: Path) -> None:

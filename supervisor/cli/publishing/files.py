@@ -1,7 +1,7 @@
 """What is to be published: the files that a command's words mean, in order."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,9 +31,10 @@ class Sheet:
         return self.size is not None
 
 
-def sheets(words: Iterable[str]) -> list[Sheet]:
+def sheets(words: Iterable[str], pass_over: Callable[[str], None] = lambda _: None) -> list[Sheet]:
     """Find the files. A folder means those below it with one of the ENDINGS, sorted; hidden ones are left out.
 
+    pass_over: told the name of each such that is no regular file: a pipe that lies in a folder may never be written to.
     A file that is meant twice is published once, under the first of its names. Raises click.BadParameter for a word
     that means none, and for whatever cannot be looked into.
     """
@@ -42,7 +43,7 @@ def sheets(words: Iterable[str]) -> list[Sheet]:
         if word == STANDARD_INPUT:
             found.setdefault(word, Sheet(word, "<stdin>", "line", None))
             continue
-        paths = list(_below(word)) if os.path.isdir(word) else [word]  # noqa: PTH112 (Path.is_dir raises before 3.12)
+        paths = list(_below(word, pass_over)) if os.path.isdir(word) else [word]  # noqa: PTH112 (Path.is_dir raises before 3.12)
         if not paths:
             raise click.BadParameter(f"{_name(word)} holds no file that ends with {' or '.join(ENDINGS)}")
         for path in paths:
@@ -52,7 +53,7 @@ def sheets(words: Iterable[str]) -> list[Sheet]:
     return list(found.values())
 
 
-def _below(folder: str) -> Iterator[str]:
+def _below(folder: str, pass_over: Callable[[str], None]) -> Iterator[str]:
     """Find the files below a folder: its own first, then those of its folders. Links are followed, a folder once."""
     seen: set[str] = set()
     left = [folder]
@@ -72,7 +73,12 @@ def _below(folder: str) -> Iterator[str]:
             if is_folder:
                 folders.append(entry.path)
             elif entry.name.lower().endswith(ENDINGS):
-                yield entry.path
+                with _named(entry.path):
+                    mode = entry.stat().st_mode
+                if S_ISREG(mode):
+                    yield entry.path
+                else:
+                    pass_over(_name(entry.path))
         left += reversed(folders)
 
 

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from hashlib import sha256
@@ -50,19 +51,30 @@ class Journal:
         self._directory = directory
         self._target = target
 
+    def require(self) -> None:
+        """Make sure that places can be recorded there. Raises OSError."""
+        with tempfile.TemporaryFile(dir=self._made()) as probe:
+            fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.pwrite(probe.fileno(), bytes(RECORD_BYTES), 0)
+
     def page(self, real_path: str) -> "Page":
         """Open the page of a file, and hold it against other processes. Raises AlreadyUnderWay, OSError."""
-        if self._directory is None:
-            raise OSError(errno.ENOENT, "this user has no home directory")
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory = self._made()
         title = [os.fsencode(real_path).decode(errors="replace"), *astuple(self._target)]
-        return Page(self._path(self._directory, real_path), msgspec.json.encode(title))
+        return Page(self._path(directory, real_path), msgspec.json.encode(title))
 
     def forget(self, real_path: str) -> None:
         """Remove the page of a file, if there is one. Raises AlreadyUnderWay, OSError."""
         if self._directory is not None and (path := self._path(self._directory, real_path)).exists():
             with Page(path, b"") as page:
                 page.remove()
+
+    def _made(self) -> Path:
+        if self._directory is None:
+            raise OSError(errno.ENOENT, "this user has no home directory")
+        with contextlib.suppress(FileExistsError):  # no directory: whoever opens a file in it finds out
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self._directory
 
     def _path(self, directory: Path, real_path: str) -> Path:
         key = msgspec.json.encode([os.fsencode(real_path).hex(), *astuple(self._target)])
