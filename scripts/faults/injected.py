@@ -13,7 +13,7 @@ import os
 from dataclasses import replace
 from typing import Any
 
-from consumer import pace, pipeline
+from consumer import pace, pipeline, reader
 from consumer.ports import Delivery
 from scripts.faults.harm import HEAD_BYTES, LEAK, UNREADABLE, USE, Harm, die
 from supervisor import signals
@@ -31,7 +31,7 @@ log = logging.getLogger("friendship.faults")
 def inject(harm: Harm) -> None:
     """Put the faults before the step that reads a log; before the fork, so that every child has them."""
     parent = os.getpid()
-    transcribe = pipeline.transcribe  # type: ignore[attr-defined] # imported there, and looked up there at each call
+    transcribe = reader.transcribe  # type: ignore[attr-defined] # imported there, and looked up there at each call
     parse = pipeline.parse  # type: ignore[attr-defined] # likewise
     handle = pipeline.Pipeline.handle
 
@@ -56,7 +56,8 @@ def inject(harm: Harm) -> None:
         return handle(self, delivery)
 
     setattr(pipeline, "parse", deadly)  # noqa: B010 - not one of its own names
-    setattr(pipeline, "transcribe", faulty)  # noqa: B010 - not one of its own names
+    setattr(reader, "transcribe", faulty)  # noqa: B010 - likewise
+    setattr(pipeline, "transcribe", faulty)  # noqa: B010 - of a log that is parked unread
     setattr(pipeline.Pipeline, "handle", telling)  # noqa: B010 - mypy takes methods for fixed
 
 

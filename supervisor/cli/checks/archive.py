@@ -39,7 +39,9 @@ def judged(bucket: str, reason: str) -> Finding:
     if "(NoSuchBucket)" in reason:
         return fail(SUBJECT, reason, "correct S3_ALLOWED_BUCKETS, or S3_ENDPOINT_URL", bucket=bucket)
     if "no credentials: " in reason:
-        return fail(SUBJECT, reason, "correct what AWS_PROFILE, the files or the variables give", bucket=bucket)
+        return fail(
+            SUBJECT, reason, "correct what AWS_PROFILE, the files or the variables give", bucket=bucket
+        )
     if "not signed" in reason:
         remedy = "give credentials, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     elif "(AccessDenied)" in reason:
