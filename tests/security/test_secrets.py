@@ -19,28 +19,38 @@ import pytest
 from click.testing import CliRunner
 from psycopg.sql import SQL, Identifier
 
+from scripts.servers.llm import LlmStandIn
 from scripts.servers.memory_api import MemoryApiStandIn
 from scripts.servers.postgres import Postgres
 from scripts.servers.rabbitmq import RabbitMQ
 from supervisor.cli import cli
 from tests.fixtures.desk import Desk
+from tests.fixtures.s3 import S3Server
 from tests.fixtures.worker import Worker
 from tests.security.canary import sung
 
 Start = Callable[..., Worker]
 
-BROKER, DATABASE, API, LLM = SECRETS = (
+BROKER, DATABASE, API, LLM, S3, SESSION = SECRETS = (
     "canaryBroker7f3a9",
     "canaryDatabase51c8e",
     "canaryMemoryApi2b6d4",
     "canaryGroq90e1f",
+    "canaryAws4c77d",
+    "canarySession8ab02",
 )
 PROGRAM = (sys.executable, "-W", "error", "-m", "supervisor")
 
 
 @pytest.fixture
 def guarded(
-    environment: dict[str, str], rabbitmq: RabbitMQ, postgres: Postgres, memory_api: MemoryApiStandIn
+    *,
+    environment: dict[str, str],
+    rabbitmq: RabbitMQ,
+    postgres: Postgres,
+    memory_api: MemoryApiStandIn,
+    s3: S3Server,
+    llm: LlmStandIn,
 ) -> Iterator[dict[str, str]]:
     """Give variables with a canary for each password, all of which open their doors. Of five calls three fail."""
     all_of_it = '<<".*">>, <<".*">>, <<".*">>'
@@ -53,12 +63,20 @@ def guarded(
         session.execute(f"CREATE ROLE keeper SUPERUSER LOGIN PASSWORD '{DATABASE}'".encode())
     for number, mode in enumerate(("reset", "redirect", "hang")):
         memory_api.set_mode(mode, conversation_id=f"c-{number:05}")
-    yield environment | {
-        "RABBITMQ_URL": f"amqp://keeper:{BROKER}@127.0.0.1:{rabbitmq.port}/%2F",
-        "DATABASE_URL": environment["DATABASE_URL"].replace("postgres@", f"keeper:{DATABASE}@"),
-        "MEMORY_API_URL": f"http://keeper:{API}@127.0.0.1:{memory_api.port}",
-        "GROQ_API_KEY": LLM,
-    }
+    yield (
+        environment
+        | s3.environment()
+        | {
+            "RABBITMQ_URL": f"amqp://keeper:{BROKER}@127.0.0.1:{rabbitmq.port}/%2F",
+            "DATABASE_URL": environment["DATABASE_URL"].replace("postgres@", f"keeper:{DATABASE}@"),
+            "MEMORY_API_URL": f"http://keeper:{API}@127.0.0.1:{memory_api.port}",
+            "GROQ_API_KEY": LLM,
+            "GROQ_BASE_URL": llm.url,
+            "LLM_ANALYSIS_ENABLED": "on",
+            "AWS_SECRET_ACCESS_KEY": S3,
+            "AWS_SESSION_TOKEN": SESSION,
+        }
+    )
     rabbitmq.rabbitmqctl("delete_user", "keeper")
     with psycopg.connect(postgres.url, autocommit=True) as session:
         session.execute("DROP ROLE keeper")
@@ -95,6 +113,10 @@ def test_no_secret_is_seen_while_the_program_works_and_its_children_die(
 ) -> None:
     """URLs with passwords as options and as variables: a crash, failed calls, the status, the retry pass, the end."""
     desk.publish_many(5)
+    # Refused: there is no such object
+    desk.publish_raw(
+        b'{"conversation_id":"far","user_id":"user-1","conversation_log_url":"s3://logs/far.json"}'
+    )
     worker = start_worker(
         *("--rabbitmq-url", guarded["RABBITMQ_URL"], "run", "--database-url", guarded["DATABASE_URL"]),
         *("--log-level=debug", f"--log-format={log_format}", "--retry-every=1"),
@@ -107,6 +129,7 @@ def test_no_secret_is_seen_while_the_program_works_and_its_children_die(
         return condition
 
     worker.wait_until(lambda: desk.statuses()["PROCESSED"] == 2, "the good ones are processed")
+    worker.wait_until(lambda: desk.status("far") == "FAILED", "the log in S3 is asked for")
     worker.wait_until(lambda: reached(desk.status("c-00002") == "PROCESSING"), "one call hangs")
     known_by_servers = rabbitmq.rabbitmqctl("list_connections", "user", "client_properties") + str(
         desk.query("SELECT application_name, query FROM pg_stat_activity WHERE usename = 'keeper'")
@@ -127,6 +150,8 @@ def test_no_secret_is_seen_while_the_program_works_and_its_children_die(
     assert "crashed" in output
     assert sung(SECRETS, output) == []
     assert "MEMORY_API_ERROR" in everything_in(desk)
+    assert "NoSuchKey" in everything_in(desk)
+    assert '"llm": "used"' in everything_in(desk).replace('""', '"')
     assert sung(SECRETS, everything_in(desk)) == []
 
 
@@ -233,6 +258,7 @@ def test_no_mistake_with_a_url_shows_its_password(
 def test_help_shows_no_value_of_the_environment(command: str) -> None:
     """Only defaults and names."""
     variables = {"RABBITMQ_URL": BROKER, "DATABASE_URL": DATABASE, "MEMORY_API_URL": API, "GROQ_API_KEY": LLM}
+    variables |= {"AWS_SECRET_ACCESS_KEY": S3, "AWS_SESSION_TOKEN": SESSION}
     shown = CliRunner().invoke(cli, [*command.split(), "--help"], env=variables).output
     assert "Usage:" in shown
     assert sung(SECRETS, shown) == []
