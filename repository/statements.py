@@ -8,6 +8,8 @@
     -- What it answers, in prose.
     SELECT count(*) FROM conversation_events AS e WHERE {due}
 
+What several files use stands in shared.sql, which holds fragments alone and comes before each of them.
+
 Parameters are psycopg's, `%(name)s`. An unknown fragment, an unknown key or a name used twice is a ValueError
 at import: a file that parses is one whose every statement is complete.
 """
@@ -34,7 +36,10 @@ class Statement:
 
 def load(file: str) -> Mapping[str, Statement]:
     """Read repository/sql/<file>.sql as it was installed."""
-    return parse((files("repository") / "sql" / f"{file}.sql").read_text("utf-8"))
+    fragments: dict[str, str] = {}
+    for name in ("shared", file):
+        statements = _parse((files("repository") / "sql" / f"{name}.sql").read_text("utf-8"), fragments)
+    return statements
 
 
 def parse(text: str) -> Mapping[str, Statement]:
@@ -42,7 +47,11 @@ def parse(text: str) -> Mapping[str, Statement]:
 
     Raises ValueError for a file that does not hold together.
     """
-    fragments: dict[str, str] = {}
+    return _parse(text, {})
+
+
+def _parse(text: str, fragments: dict[str, str]) -> Mapping[str, Statement]:
+    """Split a file, with the fragments of those before it, to which its own are added."""
     statements: dict[str, Statement] = {}
     heads = list(HEADER.finditer(text))
     ends = [head.start() for head in heads[1:]] + [len(text)]

@@ -2,21 +2,9 @@
 -- newest row after it waited for a lock. While a row is PROCESSING, error_code, error_details and next_attempt_at keep
 -- what the claim found (error_code is NULL if and only if it found PENDING), so a restore needs no memory of ours.
 
--- fragment: log_in_row
--- A list with something in it. Only opening the value tells, whatever its size.
-coalesce(jsonb_typeof(e.conversation_log) = 'array' AND e.conversation_log <> '[]', false)
-
--- fragment: log_durable
--- The row keeps the log. A URL does not count: nobody has seen whether there is anything behind it.
-(e.parked_log IS NOT NULL OR {log_in_row})
-
 -- fragment: log_known
 -- The row keeps the log, or says where it should be.
 (nullif(e.conversation_log_url, '') IS NOT NULL OR {log_durable})
-
--- fragment: lease_end
--- An older worker leaves no lease.
-coalesce(e.lease_until, e.updated_at + interval '30 minutes', e.created_at + interval '30 minutes', '-infinity')
 
 -- fragment: blames
 -- Causes of the deaths since the last outcome that count against the message, newest first.
@@ -61,9 +49,6 @@ peak_rss_bytes = CASE WHEN %(peak_rss_bytes)s::bigint IS NULL THEN e.peak_rss_by
                                     (SELECT max(d.rss_bytes) FROM child_deaths AS d
                                       WHERE d.event_id = e.id AND d.claim_epoch > e.outcome_epoch)) END,
 processing_ms = coalesce(%(processing_ms)s::integer, e.processing_ms)
-
--- fragment: sha256
-sha256(convert_to(%(conversation_id)s::text, 'UTF8'))
 
 -- fragment: claimed
 e.id AS event_id, e.conversation_id, e.user_id, e.claim_epoch AS epoch, e.attempt_count AS attempt, e.claimed_by,

@@ -1,8 +1,4 @@
--- A log on its way into its event's row, ahead of its message. What is known of a row's log is as in events.sql.
-
--- fragment: log_durable
-(e.parked_log IS NOT NULL
- OR coalesce(jsonb_typeof(e.conversation_log) = 'array' AND e.conversation_log <> '[]', false))
+-- A log on its way into its event's row, ahead of its message.
 
 -- fragment: open
 e.status NOT IN ('PROCESSED', 'SKIPPED')
@@ -14,7 +10,7 @@ e.status NOT IN ('PROCESSED', 'SKIPPED')
 -- A conversation without a row that is done all the same, or that was forgotten: its words must not come back.
 (EXISTS (SELECT FROM score_ledger AS l WHERE l.conversation_id = %(conversation_id)s::text)
  OR EXISTS (SELECT FROM forgotten_conversations AS f
-             WHERE f.conversation_sha256 = sha256(convert_to(%(conversation_id)s::text, 'UTF8'))))
+             WHERE f.conversation_sha256 = {sha256}))
 
 -- name: store
 -- A new row waits for its message; should that never come, the retry pass publishes its id. A row that is there keeps its

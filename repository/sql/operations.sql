@@ -1,9 +1,5 @@
 -- What an operator asks and does. Nothing here reads a conversation's text.
 
--- fragment: lease_end
--- As in events.sql.
-coalesce(e.lease_until, e.updated_at + interval '30 minutes', e.created_at + interval '30 minutes', '-infinity')
-
 -- fragment: selected
 -- A filter that is NULL passes everything.
 (%(ids)s::text[] IS NULL OR e.conversation_id = ANY (%(ids)s::text[]))

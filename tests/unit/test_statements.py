@@ -49,10 +49,20 @@ def test_a_file_that_does_not_hold_together_is_refused(text: str, complaint: str
 
 
 @pytest.mark.parametrize(
-    "file", ["events", "deaths", "retries", "rejects", "operations", "invariants", "schema", "session"]
+    "file",
+    [
+        *("events", "deaths", "retries", "rejects", "operations", "invariants", "schema", "session"),
+        *("logs", "activity", "server"),
+    ],
 )
 def test_every_file_of_the_package_parses(file: str) -> None:
     """And no placeholder is left over."""
     statements = load(file)
     assert statements
     assert not [name for name, statement in statements.items() if b"{" in statement.sql.replace(b"{}", b"")]
+
+
+def test_the_shared_file_holds_fragments_alone() -> None:
+    """Loaded as a file of its own it would name them twice: what it has, no other file may say otherwise."""
+    with pytest.raises(ValueError, match="two sections are named"):
+        load("shared")
