@@ -162,6 +162,10 @@ class LlmStandIn:
         """The base URL, as in GROQ_BASE_URL."""
         return f"http://127.0.0.1:{self._server.server_port}" + BASE
 
+    def environment(self) -> dict[str, str]:
+        """Give the variables with which a worker asks here; the server takes any key unless one is named."""
+        return {"LLM_ANALYSIS_ENABLED": "true", "GROQ_BASE_URL": self.url, "GROQ_API_KEY": "any"}
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self

@@ -26,11 +26,6 @@ def imported(worker: Worker) -> set[str]:
     return {line.rpartition("|")[2].strip() for line in lines}
 
 
-def switched_on(url: str, **more: str) -> dict[str, str]:
-    """Give the variables that switch it on."""
-    return {"LLM_ANALYSIS_ENABLED": "true", "GROQ_BASE_URL": url, "GROQ_API_KEY": "gsk-test"} | more
-
-
 def breakdown(desk: Desk, conversation_id: str) -> dict[str, Any]:
     """Give how a conversation's change came about."""
     event = desk.event(conversation_id)
@@ -54,7 +49,7 @@ def test_without_it_nothing_of_it_is_loaded(start_worker: Start, desk: Desk) -> 
 
 def test_its_judgement_counts(start_worker: Start, desk: Desk, llm: LlmStandIn) -> None:
     """3 points a question and 15 for an interesting session, beside turns and facts; loaded once, before the fork."""
-    worker = start_worker(PYTHONPROFILEIMPORTTIME="1", **switched_on(llm.url))
+    worker = start_worker(PYTHONPROFILEIMPORTTIME="1", **llm.environment())
     worker.wait_for("child_ready")
     asked = conversation("curious", "Why?", "And how?", "And when? And why?")
     desk.publish([asked])
@@ -75,7 +70,7 @@ def test_one_that_hangs_costs_its_deadline_and_no_score(
 ) -> None:
     """PROCESSED with the defaults, why is in the breakdown, and counted; nothing of S3 is, which is not in use."""
     llm.conduct.mode = Mode.HANG
-    worker = start_worker("--listen", "127.0.0.1:0", **switched_on(llm.url, LLM_TIMEOUT_SECONDS="0.5"))
+    worker = start_worker("--listen", "127.0.0.1:0", LLM_TIMEOUT_SECONDS="0.5", **llm.environment())
     url = f"http://{worker.wait_for('status_listening')['address']}"
     worker.wait_for("child_ready")
     desk.publish([make("patient", "user-1")])

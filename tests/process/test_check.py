@@ -224,8 +224,7 @@ def test_s3_and_the_llm_are_looked_at_where_they_are_in_use(
     command: Command, s3: S3Server, llm: LlmStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bucket that would give logs, one that is not there, one of nobody's server; no conversation is shown."""
-    model = {"LLM_ANALYSIS_ENABLED": "on", "GROQ_BASE_URL": llm.url, "GROQ_API_KEY": "key"}
-    for name, value in (s3.environment("logs", "absent") | model).items():
+    for name, value in (s3.environment("logs", "absent") | llm.environment()).items():
         monkeypatch.setenv(name, value)
     said = command("check", "--json")
     assert said.err == ""
@@ -257,8 +256,7 @@ def test_nobody_is_asked_in_the_place_of_a_server_that_cannot_be(
 ) -> None:
     """Without its endpoint AWS would be asked, with the credentials of a server of one's own."""
     name, _, value = setting.partition("=")
-    model = {"LLM_ANALYSIS_ENABLED": "on", "GROQ_BASE_URL": llm.url, "GROQ_API_KEY": "key"}
-    for each, given in (s3.environment("logs") | model | {name: value}).items():
+    for each, given in (s3.environment("logs") | llm.environment() | {name: value}).items():
         monkeypatch.setenv(each, given)
     said = command("check", "--json")
     refused, asked = ("S3", "LLM") if name.startswith("S3") else ("LLM", "S3")

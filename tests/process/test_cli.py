@@ -238,9 +238,10 @@ def test_what_the_arithmetic_assumes_holds_for_the_real_processes(
     start_worker: Start, desk: Desk, s3: S3Server, llm: LlmStandIn, *, loaded: bool
 ) -> None:
     """The parent, an idle child, the status process, and what these do not share, before and after logs of 3 MB."""
-    model = {"LLM_ANALYSIS_ENABLED": "true", "GROQ_BASE_URL": llm.url, "GROQ_API_KEY": "key"}
     load = arithmetic.S3_LOAD + arithmetic.LLM_LOAD if loaded else arithmetic.NO_LOAD
-    worker = start_worker("--listen", "127.0.0.1:0", **(s3.environment() | model if loaded else {}))
+    worker = start_worker(
+        "--listen", "127.0.0.1:0", **(s3.environment() | llm.environment() if loaded else {})
+    )
     worker.wait_for("child_ready", times=2)
     status = worker.wait_for("status_listening")
 

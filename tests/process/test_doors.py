@@ -8,8 +8,6 @@ from typing import Any
 import orjson
 import pytest
 
-from consumer.retries import Counts, pass_once
-from repository.connection import Database
 from scripts.conversations import make
 from scripts.servers.llm import LlmStandIn
 from scripts.servers.memory_api import MemoryApiStandIn
@@ -49,14 +47,6 @@ def insert(desk: Desk, conversation_id: str, log: bytes) -> None:
         TOPIC,
         log.decode(),
     )
-
-
-def retried(desk: Desk) -> int:
-    """Make one retry pass; give how many ids it published."""
-    database, counts = Database(desk.database_url), Counts()
-    pass_once(database, desk.broker, counts)
-    database.close()
-    return counts.published
 
 
 def make_due(desk: Desk) -> None:
@@ -113,11 +103,11 @@ def test_each_door_fails_waits_and_then_gives_the_same_score(
     ends(desk, worker, names, "FAILED")
     for name in names.values():
         assert event(desk, name)["error_code"] == "MEMORY_API_ERROR"
-    assert retried(desk) == 0, "none is due"
+    assert desk.retry_pass().published == 0, "none is due"
 
     memory_api.reset()
     make_due(desk)
-    assert retried(desk) == len(names)
+    assert desk.retry_pass().published == len(names)
     ends(desk, worker, names, "PROCESSED")
     assert_same_scores(desk, names)
     sources = {
@@ -150,7 +140,7 @@ def test_a_log_that_is_late_is_found_by_the_retry_pass(start_worker: Start, desk
             names[door],
         )
     make_due(desk)
-    assert retried(desk) == len(names)
+    assert desk.retry_pass().published == len(names)
     ends(desk, worker, names, "PROCESSED")
     assert_same_scores(desk, names)
     told = worker.wait_for("log_taken_from_row")
@@ -260,9 +250,8 @@ def test_sixty_megabytes_of_short_items_fit_with_the_llm_on(
     robot, child = b'{"speaker":"pika","text":"aaaa"}', b'{"speaker":"user","text":"bbbb"}'
     pairs = 60 * MB // (len(robot) + len(child) + 2)
     log = b"[" + b",".join([robot, child] * pairs) + b"]"
-    model = {"LLM_ANALYSIS_ENABLED": "true", "GROQ_BASE_URL": llm.url, "GROQ_API_KEY": "key"}
     small = {"FRIENDSHIP_CHILDREN": "1", "FRIENDSHIP_RSS_MB": "300"}
-    worker = ready(start_worker, s3.environment() | model | small)
+    worker = ready(start_worker, s3.environment() | llm.environment() | small)
     kept: dict[str, object] = (
         {"conversation_log": orjson.Fragment(log)}
         if door == "message"

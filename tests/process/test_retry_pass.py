@@ -32,14 +32,6 @@ def passes(environment: dict[str, str], *arguments: str) -> int:
     ).returncode
 
 
-def pass_here(desk: Desk) -> Counts:
-    """Make one pass in this process."""
-    database, counts = Database(desk.database_url), Counts()
-    pass_once(database, desk.broker, counts)
-    database.close()
-    return counts
-
-
 def insert_due(desk: Desk, events: int) -> None:
     desk.query(
         "INSERT INTO conversation_events (conversation_id, user_id, status, next_attempt_at)"
@@ -76,9 +68,9 @@ def test_a_pass_killed_at_any_step_loses_nothing(environment: dict[str, str], de
     assert all(540 < row["s"] <= 600 for row in waits)
     found = queued(desk) if step != "committed" else Counter()
     assert found.total() == (0 if step == "committed" else 1)
-    assert pass_here(desk) == Counts()
+    assert desk.retry_pass() == Counts()
     desk.query("UPDATE conversation_events SET next_attempt_at = now()")
-    assert pass_here(desk) == Counts(pending=5, published=5)
+    assert desk.retry_pass() == Counts(pending=5, published=5)
     assert queued(desk) == {f"due-{number}": 1 for number in range(1, 6)}
     assert desk.breaches() == []
 

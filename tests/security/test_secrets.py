@@ -66,13 +66,12 @@ def guarded(
     yield (
         environment
         | s3.environment()
+        | llm.environment()
         | {
             "RABBITMQ_URL": f"amqp://keeper:{BROKER}@127.0.0.1:{rabbitmq.port}/%2F",
             "DATABASE_URL": environment["DATABASE_URL"].replace("postgres@", f"keeper:{DATABASE}@"),
             "MEMORY_API_URL": f"http://keeper:{API}@127.0.0.1:{memory_api.port}",
             "GROQ_API_KEY": LLM,
-            "GROQ_BASE_URL": llm.url,
-            "LLM_ANALYSIS_ENABLED": "on",
             "AWS_SECRET_ACCESS_KEY": S3,
             "AWS_SESSION_TOKEN": SESSION,
         }
