@@ -225,13 +225,10 @@ def _door(given: Settings, log_to: str, bucket: str | None, prefix: str) -> Iter
 
 
 def _require_schema(database: Database) -> None:
-    problem = ""
     try:
         migrations.require(database)
     except SchemaOld as old:
-        problem = str(old)
-    if problem:
-        raise InvalidSettings([problem])
+        raise InvalidSettings([str(old)]) from None
 
 
 def _bucket(settings: S3Settings | None, wanted: str | None) -> str:
@@ -264,10 +261,7 @@ def _s3_door(settings: S3Settings | None, bucket: str, prefix: str) -> Door:
     try:
         s3.prepare()
     except ImportError:
-        missing = True
-    else:
-        missing = False
-    if missing:
-        raise InvalidSettings(["--log-to s3: the extra s3 is not installed (friendship-supervisor[s3])"])
+        missing = "--log-to s3: the extra s3 is not installed (friendship-supervisor[s3])"
+        raise InvalidSettings([missing]) from None
     archive = s3.Archive(settings, ssl_context=None, pump=lambda: None)
     return S3Door(archive.write, lambda conversation_id, mark: log_url(bucket, prefix, conversation_id, mark))
