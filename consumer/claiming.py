@@ -62,7 +62,7 @@ class Claiming:
                     self._hold(ACCOUNT_POLL_S)
                 case Step.HOLD:
                     self._hold(HOLD_POLL_S)
-            seen = self._patience.hold(self._runtime.holding, partial(self._store.sight, sighting.event_id))
+            seen = self._patience.hold(self._runtime.holding, partial(self._store.sight, sighting.key))
         return None
 
     def _report(self, job: Job) -> Callable[[], None]:

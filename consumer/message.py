@@ -17,6 +17,7 @@ FIELD_BYTES_MAX = 1024 * 1024
 """Of any value but the log, as JSON: a str of it takes up to four times as much."""
 _ABSENT = (b"", b"null")
 _NOT_JSON = "not JSON"
+_MENDED = rb"\ufffd"
 # What stays, an escaped backslash or a whole pair, is taken first; what is left is half a pair.
 _SURROGATES = re.compile(
     rb"(\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
@@ -74,7 +75,7 @@ class Message:
 def parse(body: Json, *, mendable: bool = True) -> Message:
     """Read the envelope of a message body.
 
-    mendable: try again with half characters mended, in place.
+    mendable: try again with half characters mended, in place. Those of an id are not: two ids could become one.
     Raises MalformedMessage, and nothing else, for any bytes that are no message of CONTRACT section 2.
     """
     try:
@@ -82,7 +83,7 @@ def parse(body: Json, *, mendable: bool = True) -> Message:
     except (ValueError, RecursionError) as error:  # msgspec's errors and UnicodeDecodeError are ValueErrors
         reason = _reason(error)
     else:
-        return _checked(envelope)
+        return _checked(envelope, mended=not mendable)
     if mendable and reason == _NOT_JSON:
         return parse(mend(body), mendable=False)
     raise MalformedMessage(reason)
@@ -99,8 +100,13 @@ def mend(text: Json) -> Json:
         if found[1] is None:
             if mended is None:
                 mended = text if isinstance(text, bytearray) else bytearray(text)
-            mended[found.start() : found.end()] = rb"\ufffd"
+            mended[found.start() : found.end()] = _MENDED
     return text if mended is None else mended
+
+
+def altered(text: Json) -> bool:
+    """Say whether a value of a mended text may have been mended itself."""
+    return _MENDED in bytes(text)
 
 
 def identify(body: bytes | bytearray, message_id: str | None) -> str | None:
@@ -123,7 +129,7 @@ def _reason(error: Exception) -> str:
     return _NOT_JSON
 
 
-def _checked(envelope: _Envelope) -> Message:
+def _checked(envelope: _Envelope, *, mended: bool) -> Message:
     read = {
         name: _read(name, getattr(envelope, name))
         for name in _Envelope.__struct_fields__
@@ -132,6 +138,8 @@ def _checked(envelope: _Envelope) -> Message:
     for name in ("conversation_id", "user_id"):
         if not _is_id(read[name] or ""):
             raise MalformedMessage(f"{name} must have 1 to {ID_LENGTH_MAX} characters and no NUL")
+        if mended and altered(getattr(envelope, name)):
+            raise MalformedMessage(f"{name} holds half a character, and would not be kept as it came")
     for name in ("bot_id", "bot_type", "bot_name", "agent_tag", "conversation_log_url"):
         if "\0" in (read[name] or ""):
             raise MalformedMessage(f"{name} holds a NUL character")

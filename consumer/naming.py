@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from consumer.message import mend
+from consumer.message import altered, mend
 
 Bytes = bytes | bytearray | memoryview
 
@@ -48,16 +48,18 @@ def named(parts: Iterable[Bytes], size: int, user_id: str, whole_bytes_max: int)
     body = bytearray()
     for part in parts:
         body += part
-    return _owner(body, user_id) or _search(_pieces(body), user_id)
+    return _owner(body, user_id) or _search(_pieces(body), user_id, mended=True)
 
 
 def _owner(body: bytearray, user_id: str) -> Named | None:
     """Read whose a body is; None when it does not say so."""
     token = _token(body)
     if token is None:
-        # Half characters are mended in place, as the worker does
+        # Half characters are mended in place, as the worker does; one in the id makes it nobody's
         mend(body)
         token = _token(body)
+        if token is not None and altered(token):
+            return Named()
     if token is None or memoryview(token).nbytes > _LONGEST_BYTES:
         # So long is no id of anybody
         return None if token is None else Named(another=True)
@@ -72,13 +74,13 @@ def _token(body: bytearray) -> msgspec.Raw | None:
         return None
 
 
-def _search(parts: Iterable[Bytes], user_id: str) -> Named:
+def _search(parts: Iterable[Bytes], user_id: str, *, mended: bool = False) -> Named:
     wanted = another = False
     rest = b""
     for part in parts:
         text = rest + bytes(part)
         for found in _USER.finditer(text):
-            word = _read(found[1])
+            word = None if mended and altered(found[1]) else _read(found[1])
             wanted |= word == user_id
             another |= word is not None and word != user_id
         if wanted and another:
@@ -94,6 +96,6 @@ def _pieces(body: bytearray) -> Iterable[Bytes]:
 
 def _read(token: bytes) -> str | None:
     try:
-        return _word.decode(mend(token))
+        return _word.decode(token)
     except ValueError:
         return None

@@ -7,6 +7,7 @@ that:
 3. One transaction writes the score and the outcome, fenced by the claim's epoch.
 The one ack rule: unless the row says PROCESSED or SKIPPED, a message that carries a log is acknowledged only when
 the log is durable elsewhere, else it is parked in the row first. That holds for failures, duplicates and losers alike.
+An event whose row is gone when its outcome is to be written is claimed anew from the message.
 While the database is away the delivery is held, and no outcome is written because of it.
 """
 
@@ -46,12 +47,14 @@ from consumer.settings import ConsumerSettings
 from consumer.sources import Archive, Sources
 from consumer.suspicion import Doubt
 from repository.deaths import NO_HISTORY, History, Mark
-from repository.errors import BadData, DatabaseAway, Fenced, RepositoryError
-from repository.rows import Bill, Claimed, Refusal, Refused, UserStatus
+from repository.errors import BadData, DatabaseAway, EventGone, Fenced, RepositoryError
+from repository.rows import Bill, Claimed, EventKey, Refusal, Refused, UserStatus
 
 log = logging.getLogger("friendship.pipeline")
 
 IDENTIFYING_BYTES = 64 * 1024
+ROWS_MAX = 3
+"""Rows of its event that a message may lose while it is worked on: each costs a call."""
 OF_MEMORY = {"rss_hard", "oom_killed"}
 
 
@@ -119,13 +122,12 @@ class Pipeline:
 
     def handle(self, delivery: Delivery) -> Outcome:
         """Deal with one delivery. RETURNED: do not acknowledge, it goes back to the broker."""
-        started = self._clock()
         mark = Mark(delivery.size, zlib.crc32(delivery.body[:IDENTIFYING_BYTES]), delivery.message_id)
         self._runtime.received(mark.body_bytes, mark.body_crc32)
         try:
             history = self._past_of(mark) if delivery.redelivered and delivery.spool is None else NO_HISTORY
             deadly = verdict_on_claim(1, history.blamed, history.last_blame)
-            outcome = self._handle(delivery, started) if deadly is None else self._avoid(delivery, deadly)
+            outcome = self._handle(delivery, mark) if deadly is None else self._avoid(delivery, deadly)
         except GiveBack as given_back:
             log.info(
                 "message_returned", extra={"reason": given_back.reason, "message_id": delivery.message_id}
@@ -164,7 +166,23 @@ class Pipeline:
         row_code = ErrorCode.INVALID_MESSAGE
         return self._dead_letter(delivery, named, deadly.code.value, deadly.details, row_code=row_code)
 
-    def _handle(self, delivery: Delivery, started: float) -> Outcome:
+    def _handle(self, delivery: Delivery, mark: Mark) -> Outcome:
+        """Work on the delivery; from the beginning when its event's row goes away, which a restore does to many."""
+        for _ in range(ROWS_MAX):
+            try:
+                return self._open_and_work(delivery)
+            except EventGone as gone:
+                reason = gone.reason
+            log.warning("event_gone", extra={"message_id": delivery.message_id, "reason": reason})
+            # Its deadline starts again, too
+            self._runtime.receiving(mark.body_bytes, delivery.message_id)
+            self._runtime.received(mark.body_bytes, mark.body_crc32)
+        named = identify(delivery.body, delivery.message_id)
+        code = ErrorCode.UNEXPECTED_ERROR.value
+        return self._dead_letter(delivery, named, code, f"{ROWS_MAX} rows of its event went away")
+
+    def _open_and_work(self, delivery: Delivery) -> Outcome:
+        started = self._clock()
         try:
             message = self._open(delivery)
         except MalformedMessage as malformed:
@@ -216,12 +234,12 @@ class Pipeline:
                 outcome = Outcome.DUPLICATE
             case Refusal.EARLY:
                 outcome = Outcome.EARLY
-        if refused.event_id is not None and not refused.settled and job.request.conversation_log_url:
-            keep = partial(self._store.keep_url, refused.event_id, job.request.conversation_log_url)
+        if refused.key is not None and not refused.settled and job.request.conversation_log_url:
+            keep = partial(self._store.keep_url, refused.key, job.request.conversation_log_url)
             self._patience.hold(self._runtime.writing, keep)
-        if refused.event_id is not None and not refused.settled and not refused.log_durable:
+        if refused.key is not None and not refused.settled and not refused.log_durable:
             try:
-                self._park_unread(job, refused.event_id)
+                self._park_unread(job, refused.key)
             except MalformedMessage as malformed:
                 reason = malformed.reason
             else:
@@ -231,17 +249,17 @@ class Pipeline:
         log.info("message_left", extra=self._fields(job) | {"outcome": outcome.value})
         return outcome
 
-    def _park_unread(self, job: Job, event_id: int) -> None:
+    def _park_unread(self, job: Job, event: EventKey) -> None:
         """Park a log that nobody has read: proved usable first, as it may be all that a retry will find."""
         if job.message.log is not None:
             transcribe(job.message.log, job.message.user_id, job.message.conversation_id)
             job.log_read()
-            self._park(job, event_id)
+            self._park(job, event)
 
-    def _park(self, job: Job, event_id: int) -> None:
+    def _park(self, job: Job, event: EventKey) -> None:
         if job.request.carries_log:
             parked = sources.park(job.delivery.body)
-            self._patience.hold(self._runtime.writing, partial(self._store.park, event_id, parked))
+            self._patience.hold(self._runtime.writing, partial(self._store.park, event, parked))
 
     # Owning
 
@@ -249,10 +267,12 @@ class Pipeline:
         self._runtime.claimed(claim.event_id, claim.epoch)
         try:
             return self._end(job, claim)
+        except EventGone:
+            raise
         except Fenced:
             pass
         # Somebody else owns the event by now, and this delivery may hold the only copy of the log
-        self._park(job, claim.event_id)
+        self._park(job, claim.key)
         log.warning("message_fenced", extra=self._fields(job, claim))
         return Outcome.FENCED
 

@@ -6,7 +6,17 @@ from typing import Any, Protocol
 
 from consumer.intake import Spool
 from repository.deaths import History, Mark
-from repository.rows import Bill, Claimed, ClaimRequest, Contended, Refused, Sighting, StoredLog, UserStatus
+from repository.rows import (
+    Bill,
+    Claimed,
+    ClaimRequest,
+    Contended,
+    EventKey,
+    Refused,
+    Sighting,
+    StoredLog,
+    UserStatus,
+)
 
 
 @dataclass(slots=True)
@@ -63,7 +73,7 @@ class Store(Protocol):
 
     def claim(self, request: ClaimRequest) -> Claimed | Refused | Contended: ...
 
-    def sight(self, event_id: int) -> Sighting | None: ...
+    def sight(self, event: EventKey) -> Sighting | None: ...
 
     def take_over(self, sighting: Sighting, request: ClaimRequest, *, accounted: bool) -> Claimed | None: ...
 
@@ -95,10 +105,10 @@ class Store(Protocol):
 
     def restore(self, claim: Claimed) -> None: ...
 
-    def park(self, event_id: int, parked: bytes) -> None: ...
+    def park(self, event: EventKey, parked: bytes) -> None: ...
 
-    def keep_url(self, event_id: int, url: str) -> None: ...
+    def keep_url(self, event: EventKey, url: str) -> None: ...
 
     def refuse(self, conversation_id: str, code: str, details: str) -> bool: ...
 
-    def stored_log(self, event_id: int) -> StoredLog | None: ...
+    def stored_log(self, event: EventKey) -> StoredLog | None: ...

@@ -17,7 +17,7 @@ from consumer.pace import Pace
 from consumer.patience import Patience
 from consumer.ports import Store
 from consumer.runtime import Runtime
-from repository.rows import Claimed, StoredLog
+from repository.rows import Claimed, EventKey, StoredLog
 
 log = logging.getLogger("friendship.pipeline")
 
@@ -32,10 +32,11 @@ def park(body: bytes | bytearray) -> bytes:
     return zlib.compress(body, _LEVEL)
 
 
-def stored(log: StoredLog, max_bytes: int) -> Json:
+def stored(log: StoredLog, event: EventKey, max_bytes: int) -> Json:
     """Read a log out of the event's row: a JSON list, or the one in a parked message.
 
-    max_bytes: the largest message that is ever parsed. Raises LogUnavailable when it cannot be read.
+    max_bytes: the largest message that is ever parsed. Raises LogUnavailable when it cannot be read, or is another
+    conversation's.
     """
     if log.kind == "row":
         return log.data
@@ -47,6 +48,8 @@ def stored(log: StoredLog, max_bytes: int) -> Json:
         message = None
     if message is None or message.log is None:
         raise LogUnavailable("the parked message cannot be read")
+    if (message.conversation_id, message.user_id) != (event.conversation_id, event.user_id):
+        raise LogUnavailable("the parked message is another conversation's")
     return message.log
 
 
@@ -139,7 +142,7 @@ class Sources:
 
     def _in_row(self, claim: Claimed) -> Found:
         report = partial(self._runtime.claimed, claim.event_id, claim.epoch)
-        row = self._patience.hold(report, partial(self._store.stored_log, claim.event_id))
+        row = self._patience.hold(report, partial(self._store.stored_log, claim.key))
         if row is None:
             raise LogUnavailable("none in the row")
-        return Found(stored(row, self._max_bytes), "row")
+        return Found(stored(row, claim.key, self._max_bytes), "row")

@@ -5,7 +5,9 @@ RepositoryError            anything; by itself: an answer nobody foresaw, such a
 ├── DatabaseAway           nobody's fault here: hold the message and ask again later
 │   └── Busy               another session holds what this one needs: soon may be enough
 ├── Fenced                 somebody else holds the event now, or wrote its outcome: this holder changed nothing
+│   └── EventGone          nobody does: the row is not there any more, or is another conversation's
 ├── BadData                this event's values can never be stored: permanent
+│   └── LedgerClash        its change is in the score of another user
 └── SchemaOld              `migrate` of an older version was the last one
     └── SchemaMissing      `migrate` has not been run here
 """
@@ -35,8 +37,16 @@ class Fenced(RepositoryError):
     """The event belongs to another holder now."""
 
 
+class EventGone(Fenced):
+    """The event's row was deleted, or its number is another conversation's now."""
+
+
 class BadData(RepositoryError):
     """The event's own values cannot be stored."""
+
+
+class LedgerClash(BadData):
+    """The ledger counts this conversation for another user."""
 
 
 class SchemaOld(RepositoryError):

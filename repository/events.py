@@ -14,23 +14,26 @@ Theory of operation. The row in conversation_events is the truth, a message only
 3. The same holds for every write here: its repeat, after DatabaseAway, finds what the first try did and says so. The
    exception is an outcome that others have moved on from, which is Fenced.
 4. Locks are taken in one order, the event's row before the user's, and no lock outlives a call.
-5. All times are the database's, clock_timestamp(); durations are seconds.
+5. A write that must find its row and does not is an error: Fenced where another holder has it, EventGone where the row
+   is deleted or, after a restore, another conversation's. A row is named by number, conversation and user.
+6. All times are the database's, clock_timestamp(); durations are seconds.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from repository.connection import Connection, Database, Row, one, rows
-from repository.errors import BadData, DatabaseAway, Fenced
+from repository.errors import BadData, DatabaseAway, EventGone, Fenced, LedgerClash
 from repository.rows import (
     Bill,
     Claimed,
     ClaimRequest,
     Contended,
+    EventKey,
     Refusal,
     Refused,
     Sighting,
@@ -45,14 +48,6 @@ SETTLED = ("PROCESSED", "SKIPPED")
 RACES = 20  # rounds of a claim that finds something else each time it looks
 DETAILS_LIMIT = 2000  # characters of error_details
 LONGEST_MS = 2**31 - 1  # what processing_ms, an integer, can hold: 24 days
-
-
-class Mine(NamedTuple):
-    """What a holder's write is fenced on."""
-
-    event_id: int
-    epoch: int
-    claimed_by: str
 
 
 class Events:
@@ -88,13 +83,16 @@ class Events:
             created = self._database.execute(SQL["create_claimed"], parameters)
             if created:
                 return claimed_from(created[0])
-            if self._database.execute(SQL["known_before"], parameters):
-                return Refused(Refusal.DONE, None, log_durable=True, settled=True)
+            known = self._database.execute(SQL["known_before"], parameters)
+            if known:
+                owners = {row["user_id"] for row in known} - {None, request.user_id}
+                reason = Refusal.FOREIGN_USER if owners else Refusal.DONE
+                return Refused(reason, None, log_durable=True, settled=True)
         raise DatabaseAway("the event changed hands at every look")
 
-    def sight(self, event_id: int) -> Sighting | None:
+    def sight(self, event: EventKey) -> Sighting | None:
         """Look at an event again; None when its row is gone."""
-        seen = self._database.execute(SQL["sight"], {"event_id": event_id})
+        seen = self._database.execute(SQL["sight"], asdict(event))
         return sighting_from(seen[0]) if seen else None
 
     def take_over(self, sighting: Sighting, request: ClaimRequest, *, accounted: bool) -> Claimed | None:
@@ -102,11 +100,8 @@ class Events:
 
         accounted: the holder's death is explained; else the takeover counts as unexplained.
         """
-        parameters = self._parameters(request) | {
-            "event_id": sighting.event_id,
-            "epoch": sighting.epoch,
-            "accounted": accounted,
-        }
+        parameters = self._parameters(request) | asdict(sighting.key)
+        parameters |= {"epoch": sighting.epoch, "accounted": accounted}
         for name in ("take_over", "own"):
             taken = self._database.execute(SQL[name], parameters)
             if taken:
@@ -131,20 +126,12 @@ class Events:
         bill: written with the outcome, as in `fail`.
 
         A connection lost while committing raises DatabaseAway; called again, it gives the final answer.
-        Raises Fenced when the claim is no longer the newest, BadData for values that cannot be stored.
+        Raises Fenced when the claim is no longer the newest, EventGone when the row is gone, LedgerClash when the
+        change is another user's already, BadData for values that cannot be stored.
         """
         if not math.isfinite(delta):
             raise BadData("the change of score is not a finite number")
-        values = (
-            mine(claim)
-            | charge(bill)
-            | {
-                "user_id": claim.user_id,
-                "conversation_id": claim.conversation_id,
-                "delta": delta,
-                "details": json(details),
-            }
-        )
+        values = mine(claim) | charge(bill) | {"delta": delta, "details": json(details)}
         return self._database.run(lambda connection: add_to_score(connection, values, advance))
 
     def fail(  # noqa: PLR0913 (an outcome is these, each with a name)
@@ -163,7 +150,8 @@ class Events:
         parked: the compressed message, kept in place of an earlier one.
         settles: the claim was made only to write what became of earlier ones: it is no attempt.
         bill: written with the outcome; None leaves what an earlier one wrote. Of its own peak and that of the children
-        that died with the message in hand since the last outcome, the highest is kept. Raises Fenced.
+        that died with the message in hand since the last outcome, the highest is kept. Raises Fenced or EventGone, as
+        all of these.
         """
         values = mine(claim) | charge(bill) | failure(code, details, delay_s)
         values |= {"parked": parked, "uncounted": int(settles)}
@@ -199,31 +187,51 @@ class Events:
         """Write as the holder. When nothing is found to write, an earlier try of the same write may have done it."""
         if self._database.execute(SQL[name], values):
             return
-        fate = self._database.execute(SQL["fate"], values)
-        if not fate or fate[0]["epoch"] != values["epoch"] or not done(fate[0]):
+        fate = self._fate(values)
+        if (fate["status"], fate["epoch"], fate["claimed_by"]) == (
+            "PROCESSING",
+            values["epoch"],
+            values["claimed_by"],
+        ):
+            raise suppressed(name)
+        if fate["epoch"] != values["epoch"] or not done(fate):
             raise Fenced
+
+    def _fate(self, event: Mapping[str, Any]) -> Row:
+        """Look at the row that a write did not find. Raises EventGone."""
+        return found_row(self._database.execute(SQL["fate"], event))
 
     # Without a claim
 
-    def park(self, event_id: int, parked: bytes) -> None:
-        """Keep a compressed message in its event's row, unless that keeps a log already or the event is settled."""
-        self._database.execute(SQL["park"], {"event_id": event_id, "parked": parked})
+    def park(self, event: EventKey, parked: bytes) -> None:
+        """Keep a compressed message in its event's row, unless that keeps a log already or the event is settled.
 
-    def keep_url(self, event_id: int, url: str) -> None:
-        """Keep where a conversation's log is said to be, by the newest message, unless the event is settled."""
-        self._database.execute(SQL["keep_url"], {"event_id": event_id, "conversation_log_url": url})
+        Raises EventGone: the message must not be acknowledged for it.
+        """
+        self._keep("park", event, {"parked": parked})
+
+    def keep_url(self, event: EventKey, url: str) -> None:
+        """Keep where a conversation's log is said to be, by the newest message, unless the event is settled.
+
+        Raises EventGone.
+        """
+        self._keep("keep_url", event, {"conversation_log_url": url})
+
+    def _keep(self, name: str, event: EventKey, values: dict[str, Any]) -> None:
+        if not self._database.execute(SQL[name], asdict(event) | values):
+            fate = self._fate(asdict(event))
+            if name == "park" and not fate["log_durable"] and fate["status"] not in SETTLED:
+                raise suppressed(name)
 
     def refuse(self, conversation_id: str, code: str, details: str) -> bool:
         """End a PENDING row that knows of no log as FAILED for good; leave any other row. Says whether it did."""
         values = failure(code, details, None) | {"conversation_id": conversation_id}
         return bool(self._database.execute(SQL["refuse"], values))
 
-    def stored_log(self, event_id: int) -> StoredLog | None:
-        """Read the log kept in the event's row; None when there is none."""
-        found = self._database.execute(SQL["stored_log"], {"event_id": event_id})
-        if not found or found[0]["data"] is None:
-            return None
-        return StoredLog(found[0]["kind"], bytes(found[0]["data"]))
+    def stored_log(self, event: EventKey) -> StoredLog | None:
+        """Read the log kept in the event's row; None when there is none. Raises EventGone."""
+        row = found_row(self._database.execute(SQL["stored_log"], asdict(event)))
+        return None if row["data"] is None else StoredLog(row["kind"], bytes(row["data"]))
 
     def _parameters(self, request: ClaimRequest) -> dict[str, Any]:
         values = asdict(request)
@@ -241,8 +249,10 @@ def add_to_score(
     before = UserStatus(user["score"], user["level"], topics(user["topic_metrics"]))
     ledger = rows(connection, SQL["ledger_of_user"], values)[0]
     if ledger["applied"] is not None:
+        if ledger["applied_to"] != values["user_id"]:
+            raise LedgerClash
         # Somebody made a processed event PENDING by hand: its change is in the score, and stays there once
-        rows(connection, SQL["write_processed"], values | {"delta": ledger["applied"], "level": before.level})
+        write(connection, "write_processed", values | {"delta": ledger["applied"], "level": before.level})
         return before
     after = advance(before)
     check_advance(before, after, values["delta"])
@@ -253,18 +263,41 @@ def add_to_score(
         "seq": max(user["ledger_seq"], ledger["seq"]) + 1,
         "before": before.score,
     }
-    stored = rows(connection, SQL["write_user"], values)[0]["score"]
-    rows(connection, SQL["write_ledger"], values | {"after": stored})
-    rows(connection, SQL["write_processed"], values)
+    stored = write(connection, "write_user", values)["score"]
+    write(connection, "write_ledger", values | {"after": stored})
+    write(connection, "write_processed", values)
     return after
 
 
+def write(connection: Connection, name: str, values: Mapping[str, Any]) -> Row:
+    """Write one row, which is locked or new: whoever keeps it from being written stops the whole transaction."""
+    written = one(connection, SQL[name], values)
+    if written is None:
+        raise suppressed(name)
+    return written
+
+
+def suppressed(name: str) -> DatabaseAway:
+    """A row is there, and a trigger, a rule or row security lets nobody write it: not the message's fault."""
+    return DatabaseAway(
+        f"`{name}` changes no row: a trigger, a rule or row security of the database prevents it"
+    )
+
+
 def already_added(connection: Connection, values: Mapping[str, Any]) -> UserStatus:
-    """Answer a `complete` whose claim is over. Raises Fenced unless it was this claim's own earlier try."""
+    """Answer a `complete` whose claim is over. Raises Fenced or EventGone unless an earlier try did it."""
     applied = one(connection, SQL["applied_by"], values)
     if applied is None:
+        found_row(rows(connection, SQL["fate"], values))
         raise Fenced
     return UserStatus(applied["score_after"], applied["level"] or "", topics(applied["topic_metrics"]))
+
+
+def found_row(found: list[Row]) -> Row:
+    """Take the only row. Raises EventGone when there is none."""
+    if not found:
+        raise EventGone
+    return found[0]
 
 
 def locked_user(connection: Connection, values: Mapping[str, Any]) -> Row:
@@ -291,7 +324,7 @@ def judge(sighting: Sighting, request: ClaimRequest) -> Refused | Contended | No
     settled = sighting.status in SETTLED
 
     def refused(reason: Refusal) -> Refused:
-        return Refused(reason, sighting.event_id, log_durable=sighting.log_durable, settled=settled)
+        return Refused(reason, sighting.key, log_durable=sighting.log_durable, settled=settled)
 
     if sighting.user_id != request.user_id:
         return refused(Refusal.FOREIGN_USER)
@@ -316,7 +349,8 @@ def failed_alike(fate: Row, epoch: int, code: str) -> bool:
 
 
 def mine(claim: Claimed) -> dict[str, Any]:
-    return Mine(claim.event_id, claim.epoch, claim.claimed_by)._asdict()
+    """Say what a holder's write is fenced on."""
+    return asdict(claim.key) | {"epoch": claim.epoch, "claimed_by": claim.claimed_by}
 
 
 def charge(bill: Bill | None) -> dict[str, int | None]:

@@ -100,11 +100,11 @@ def files(database: Database, ids: Sequence[str]) -> dict[str, EventFile]:
     events = {row["conversation_id"]: row for row in database.execute(SQL["show"], {"ids": list(ids)})}
     ledger = {row["conversation_id"]: row for row in database.execute(SQL["ledger"], {"ids": list(ids)})}
     event_ids = [row["id"] for row in events.values()]
-    deaths = database.execute(SQL["deaths"], {"event_ids": event_ids})
+    deaths = database.execute(SQL["deaths"], {"event_ids": event_ids, "ids": list(ids)})
     return {
         each: EventFile(
             events.get(each),
-            [death for death in deaths if each in events and death["event_id"] == events[each]["id"]],
+            [death for death in deaths if each == death["conversation_id"] and each in events],
             ledger.get(each),
         )
         for each in ids

@@ -29,6 +29,15 @@ class ClaimRequest:
     end_time: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class EventKey:
+    """Names one row. After a restore its number may be another conversation's, so all three are compared."""
+
+    event_id: int
+    conversation_id: str
+    user_id: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
     """The event is the caller's, under `epoch`, until its lease runs out or another takes it over.
@@ -52,6 +61,10 @@ class Claimed:
     claims_since_outcome: int = 1
     blamed_deaths: int = 0
     last_blame: str | None = None
+
+    @property
+    def key(self) -> EventKey:
+        return EventKey(self.event_id, self.conversation_id, self.user_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,14 +94,14 @@ class Refusal(Enum):
 class Refused:
     """The event cannot be had; nothing was changed.
 
-    event_id: None when the row is gone, and only the ledger or a mark still knows the conversation.
+    key: None when the row is gone, and only the ledger or a mark still knows the conversation.
     log_durable: the log is in the row or parked there, so a message that carries it may be acknowledged; see the one
     ack rule.
     settled: PROCESSED or SKIPPED.
     """
 
     reason: Refusal
-    event_id: int | None
+    key: EventKey | None
     log_durable: bool
     settled: bool
 
@@ -117,6 +130,10 @@ class Sighting:
     claims_since_outcome: int
     unexplained_takeovers: int
     log_durable: bool
+
+    @property
+    def key(self) -> EventKey:
+        return EventKey(self.event_id, self.conversation_id, self.user_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,8 +125,10 @@ def script() -> Mapping[bytes, Row]:
         event["claim"]: claimed,
         event["lock_event"]: {"id": 1},
         event["lock_user"]: {"score": 1.5, "level": "PHASE1_STRANGER", "topic_metrics": {}, "ledger_seq": 1},
-        event["ledger_of_user"]: {"seq": 1, "applied": None},
+        event["ledger_of_user"]: {"seq": 1, "applied": None, "applied_to": None},
         event["write_user"]: {"score": 2.5},
+        event["write_ledger"]: {"event_id": 1},
+        event["write_processed"]: {"id": 1},
     }
     return {statement.sql.partition(b"%(")[0]: row for statement, row in answers.items()}
 

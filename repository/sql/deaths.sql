@@ -8,7 +8,7 @@ SELECT e.id, CASE WHEN e.claimed_by = %(claimed_by)s::text THEN e.claim_epoch EL
   FROM conversation_events AS e
  WHERE e.conversation_id = %(conversation_id)s AND %(event_id)s IN (0, e.id)
    AND (e.claimed_by = %(claimed_by)s::text OR %(epoch)s BETWEEN 1 AND e.claim_epoch - (e.claimed_by IS NOT NULL)::int)
-ON CONFLICT (event_id, claim_epoch) DO NOTHING
+ON CONFLICT (event_id, claim_epoch, claimed_by) DO NOTHING
 RETURNING event_id;
 
 -- name: record_unclaimed
@@ -34,7 +34,8 @@ SELECT count(*) AS deaths, count(*) FILTER (WHERE d.blamed) AS blamed,
                   AND (e.status = 'PROCESSING'
                        OR (e.claim_epoch > 0 AND e.updated_at > clock_timestamp() - interval '10 seconds')
                        OR EXISTS (SELECT FROM child_deaths AS c
-                                   WHERE c.event_id = e.id AND c.claim_epoch = e.claim_epoch
+                                   WHERE c.event_id = e.id AND c.conversation_id = e.conversation_id
+                                     AND c.claim_epoch = e.claim_epoch
                                      AND c.recorded_at > clock_timestamp() - interval '10 seconds'))) AS explained
   FROM message_deaths AS d
  WHERE {this_body} AND d.died_at > clock_timestamp() - interval '1 day';

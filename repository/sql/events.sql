@@ -9,11 +9,11 @@
 -- fragment: blames
 -- Causes of the deaths since the last outcome that count against the message, newest first.
 ARRAY(SELECT d.cause FROM child_deaths AS d
-       WHERE d.event_id = e.id AND d.claim_epoch > e.outcome_epoch AND d.blamed ORDER BY d.claim_epoch DESC)
+       WHERE {its_death} AND d.claim_epoch > e.outcome_epoch AND d.blamed ORDER BY d.claim_epoch DESC)
 
 -- fragment: mine
 -- The fence: the newest claim, and it is this holder's.
-e.id = %(event_id)s AND e.status = 'PROCESSING' AND e.claim_epoch = %(epoch)s AND e.claimed_by = %(claimed_by)s
+{this_event} AND e.status = 'PROCESSING' AND e.claim_epoch = %(epoch)s AND e.claimed_by = %(claimed_by)s
 
 -- fragment: lease
 clock_timestamp() + %(lease_s)s::float8 * interval '1 second'
@@ -47,7 +47,7 @@ body_bytes = coalesce(%(body_bytes)s::bigint, e.body_bytes),
 peak_rss_bytes = CASE WHEN %(peak_rss_bytes)s::bigint IS NULL THEN e.peak_rss_bytes
                       ELSE greatest(%(peak_rss_bytes)s::bigint,
                                     (SELECT max(d.rss_bytes) FROM child_deaths AS d
-                                      WHERE d.event_id = e.id AND d.claim_epoch > e.outcome_epoch)) END,
+                                      WHERE {its_death} AND d.claim_epoch > e.outcome_epoch)) END,
 processing_ms = coalesce(%(processing_ms)s::integer, e.processing_ms)
 
 -- fragment: claimed
@@ -62,7 +62,7 @@ SELECT e.id AS event_id, e.conversation_id, e.user_id, e.status, e.claim_epoch A
        e.claim_epoch - e.outcome_epoch AS claims_since_outcome, e.unexplained_takeovers, {log_durable} AS log_durable
   FROM conversation_events AS e
   LEFT JOIN child_deaths AS d
-    ON d.event_id = e.id AND d.claim_epoch = e.claim_epoch AND d.claimed_by = e.claimed_by
+    ON {its_death} AND d.claim_epoch = e.claim_epoch AND d.claimed_by = e.claimed_by
 
 -- name: claim
 -- Take an event that is free. PROCESSING under my own name is mine already, the reply was lost: nothing is counted twice.
@@ -104,7 +104,8 @@ RETURNING {claimed};
 
 -- name: known_before
 -- A conversation without a row that is done all the same.
-SELECT l.event_id FROM score_ledger AS l WHERE l.conversation_id = %(conversation_id)s::text
+-- user_id: NULL of one that was forgotten.
+SELECT l.user_id FROM score_ledger AS l WHERE l.conversation_id = %(conversation_id)s::text
 UNION ALL
 SELECT NULL FROM forgotten_conversations AS f WHERE f.conversation_sha256 = {sha256};
 
@@ -115,7 +116,7 @@ SELECT NULL FROM forgotten_conversations AS f WHERE f.conversation_sha256 = {sha
 
 -- name: sight
 {seen}
- WHERE e.id = %(event_id)s;
+ WHERE {this_event};
 
 -- name: take_over
 -- Claim over a holder that is gone. Its attempt is given back unless its account says that the message killed it; an
@@ -123,10 +124,10 @@ SELECT NULL FROM forgotten_conversations AS f WHERE f.conversation_sha256 = {sha
 UPDATE conversation_events AS e
    SET claim_epoch = e.claim_epoch + 1,
        attempt_count = greatest(1, e.attempt_count + CASE WHEN EXISTS (
-           SELECT FROM child_deaths AS d WHERE d.event_id = e.id AND d.claim_epoch = e.claim_epoch
+           SELECT FROM child_deaths AS d WHERE {its_death} AND d.claim_epoch = e.claim_epoch
               AND d.claimed_by = e.claimed_by AND d.blamed) THEN 1 ELSE 0 END),
        unexplained_takeovers = CASE WHEN %(accounted)s OR EXISTS (
-           SELECT FROM child_deaths AS d WHERE d.event_id = e.id AND d.claim_epoch = e.claim_epoch
+           SELECT FROM child_deaths AS d WHERE {its_death} AND d.claim_epoch = e.claim_epoch
               AND d.claimed_by = e.claimed_by) THEN 0 ELSE e.unexplained_takeovers + 1 END,
        claimed_by = %(claimed_by)s,
        lease_until = {lease},
@@ -134,7 +135,7 @@ UPDATE conversation_events AS e
        error_details = CASE WHEN e.claimed_by IS NULL THEN NULL ELSE e.error_details END,
        updated_at = clock_timestamp(),
        {from_message}
- WHERE e.id = %(event_id)s AND e.user_id = %(user_id)s AND e.status = 'PROCESSING' AND e.claim_epoch = %(epoch)s
+ WHERE {this_event} AND e.status = 'PROCESSING' AND e.claim_epoch = %(epoch)s
    AND e.claimed_by IS DISTINCT FROM %(claimed_by)s
 RETURNING {claimed};
 
@@ -142,7 +143,7 @@ RETURNING {claimed};
 -- The claim that a takeover made whose reply was lost.
 SELECT {claimed}
   FROM conversation_events AS e
- WHERE e.id = %(event_id)s AND e.status = 'PROCESSING' AND e.claimed_by = %(claimed_by)s;
+ WHERE {this_event} AND e.status = 'PROCESSING' AND e.claimed_by = %(claimed_by)s;
 
 -- name: lock_event
 -- First lock of `complete`. It waits for a backend that may still be committing an earlier try of this very
@@ -153,9 +154,10 @@ SELECT e.id FROM conversation_events AS e WHERE {mine} FOR NO KEY UPDATE;
 -- Whether this claim's own `complete` was committed.
 SELECT l.score_after, u.topic_metrics, coalesce(e.new_friendship_level, u.friendship_level) AS level
   FROM score_ledger AS l
-  LEFT JOIN conversation_events AS e ON e.id = l.event_id
+  LEFT JOIN conversation_events AS e ON e.id = l.event_id AND e.conversation_id = l.conversation_id
   LEFT JOIN friendship_status AS u ON u.user_id = l.user_id
- WHERE l.event_id = %(event_id)s AND l.claim_epoch = %(epoch)s;
+ WHERE l.conversation_id = %(conversation_id)s AND l.user_id = %(user_id)s
+   AND l.event_id = %(event_id)s AND l.claim_epoch = %(epoch)s;
 
 -- name: lock_user
 -- Second lock, always after the event's.
@@ -169,8 +171,9 @@ INSERT INTO friendship_status (user_id) VALUES (%(user_id)s) ON CONFLICT (user_i
 -- name: ledger_of_user
 -- Read after the user's lock. A user row that somebody made anew starts its own count at 0, the ledger does not.
 SELECT (SELECT coalesce(max(l.seq), 0) FROM score_ledger AS l WHERE l.user_id = %(user_id)s) AS seq,
-       (SELECT l.delta FROM score_ledger AS l
-         WHERE l.event_id = %(event_id)s OR l.conversation_id = %(conversation_id)s LIMIT 1) AS applied;
+       applied.delta AS applied, applied.user_id AS applied_to
+  FROM (SELECT) AS once
+  LEFT JOIN score_ledger AS applied ON applied.conversation_id = %(conversation_id)s;
 
 -- name: write_user
 -- Returns the score as stored: an older column may be of less precision.
@@ -182,14 +185,16 @@ RETURNING u.friendship_score::float8 AS score;
 
 -- name: write_ledger
 INSERT INTO score_ledger (event_id, conversation_id, user_id, seq, delta, score_before, score_after, claim_epoch)
-VALUES (%(event_id)s, %(conversation_id)s, %(user_id)s, %(seq)s, %(delta)s, %(before)s, %(after)s, %(epoch)s);
+VALUES (%(event_id)s, %(conversation_id)s, %(user_id)s, %(seq)s, %(delta)s, %(before)s, %(after)s, %(epoch)s)
+RETURNING event_id;
 
 -- name: write_processed
 UPDATE conversation_events AS e
    SET status = 'PROCESSED', processed_at = clock_timestamp(), friendship_score_change = %(delta)s,
        new_friendship_level = %(level)s, score_calculation_details = %(details)s::jsonb, error_code = NULL,
        error_details = NULL, next_attempt_at = NULL, parked_log = NULL, {bill}, {outcome}, {unclaimed}
- WHERE {mine};
+ WHERE {mine}
+RETURNING e.id;
 
 -- name: fail
 -- delay_s NULL: never again by itself. The one ack rule, in the same statement as the outcome: what the holder worked on
@@ -232,21 +237,23 @@ RETURNING e.id;
 
 -- name: fate
 -- How an event stands for a holder whose write found nothing: beaten, or done by an earlier try of the same write.
-SELECT e.status, e.claim_epoch AS epoch, e.outcome_epoch, e.error_code
-  FROM conversation_events AS e WHERE e.id = %(event_id)s;
+SELECT e.status, e.claim_epoch AS epoch, e.claimed_by, e.outcome_epoch, e.error_code, {log_durable} AS log_durable
+  FROM conversation_events AS e WHERE {this_event};
 
 -- name: park
 -- Keep the log of a message that is acknowledged without an outcome of its own. It replaces none: the first stays.
 UPDATE conversation_events AS e
    SET parked_log = %(parked)b::bytea, updated_at = clock_timestamp()
- WHERE e.id = %(event_id)s AND e.status NOT IN ('PROCESSED', 'SKIPPED') AND NOT {log_durable};
+ WHERE {this_event} AND e.status NOT IN ('PROCESSED', 'SKIPPED') AND NOT {log_durable}
+RETURNING e.id;
 
 -- name: keep_url
 -- What a message that is acknowledged without an outcome of its own says of the log's place.
 UPDATE conversation_events AS e
    SET conversation_log_url = %(conversation_log_url)s, updated_at = clock_timestamp()
- WHERE e.id = %(event_id)s AND e.status NOT IN ('PROCESSED', 'SKIPPED')
-   AND e.conversation_log_url IS DISTINCT FROM %(conversation_log_url)s;
+ WHERE {this_event} AND e.status NOT IN ('PROCESSED', 'SKIPPED')
+   AND e.conversation_log_url IS DISTINCT FROM %(conversation_log_url)s
+RETURNING e.id;
 
 -- name: refuse
 -- End the row that waits for just this unusable message; one that knows of a log elsewhere does not.
@@ -263,4 +270,4 @@ SELECT CASE WHEN e.parked_log IS NOT NULL THEN 'parked' ELSE 'row' END AS kind,
        CASE WHEN e.parked_log IS NOT NULL THEN e.parked_log
             WHEN {log_in_row} THEN convert_to(e.conversation_log::text, 'UTF8')
             WHEN e.conversation_log = '[]' THEN '[]'::bytea END AS data
-  FROM conversation_events AS e WHERE e.id = %(event_id)s;
+  FROM conversation_events AS e WHERE {this_event};

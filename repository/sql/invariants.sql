@@ -7,7 +7,6 @@
 -- was deleted.
 SELECT 'event ' || e.id FROM conversation_events AS e
  WHERE e.claim_epoch > 0 AND e.status = 'PROCESSED'
-   AND NOT EXISTS (SELECT FROM score_ledger AS l WHERE l.event_id = e.id)
    AND NOT EXISTS (SELECT FROM score_ledger AS l WHERE l.conversation_id = e.conversation_id)
  ORDER BY e.id;
 
@@ -15,16 +14,36 @@ SELECT 'event ' || e.id FROM conversation_events AS e
 -- severity: breach
 -- A change is in a user's score, but its event does not say PROCESSED: somebody wrote its status by hand. Processing it
 -- again mends it, and adds nothing.
-SELECT 'event ' || e.id || ' is ' || e.status FROM score_ledger AS l JOIN conversation_events AS e ON e.id = l.event_id
+SELECT 'event ' || e.id || ' is ' || e.status
+  FROM score_ledger AS l JOIN conversation_events AS e ON e.conversation_id = l.conversation_id
  WHERE e.status <> 'PROCESSED'
  ORDER BY e.id;
 
 -- name: change_differs_from_ledger
 -- severity: warning
 -- The change that an event shows is not the one in its user's score: somebody wrote it by hand.
-SELECT 'event ' || e.id FROM score_ledger AS l JOIN conversation_events AS e ON e.id = l.event_id
+SELECT 'event ' || e.id
+  FROM score_ledger AS l JOIN conversation_events AS e ON e.conversation_id = l.conversation_id
  WHERE e.status = 'PROCESSED'
    AND abs(coalesce(e.friendship_score_change, 0) - l.delta) > 1e-4 * greatest(1, abs(l.delta))
+ ORDER BY e.id;
+
+-- name: ledger_of_another_user
+-- severity: breach
+-- A conversation is one user's in its event and another's in the ledger: tables were restored apart, or an id was used
+-- again. Its points are with the ledger's user.
+SELECT 'event ' || e.id
+  FROM score_ledger AS l JOIN conversation_events AS e ON e.conversation_id = l.conversation_id
+ WHERE e.user_id <> l.user_id
+ ORDER BY e.id;
+
+-- name: number_used_again
+-- severity: warning
+-- The ledger, or a death, knows the number of an event as another conversation's: tables were restored or truncated apart
+-- (docs/restoring.md). Nothing is mixed up by it.
+SELECT 'event ' || e.id FROM conversation_events AS e
+ WHERE EXISTS (SELECT FROM score_ledger AS l WHERE l.event_id = e.id AND l.conversation_id <> e.conversation_id)
+    OR EXISTS (SELECT FROM child_deaths AS d WHERE d.event_id = e.id AND d.conversation_id <> e.conversation_id)
  ORDER BY e.id;
 
 -- name: ledger_gap
@@ -39,9 +58,9 @@ SELECT DISTINCT 'user ' || x.user_id
 -- name: ledger_sum
 -- severity: breach
 -- A ledger row does not add up: score before, plus change, is not score after.
-SELECT 'event ' || l.event_id FROM score_ledger AS l
+SELECT 'conversation ' || l.conversation_id FROM score_ledger AS l
  WHERE abs(l.score_after - l.score_before - l.delta) > 1e-4 * greatest(1, abs(l.score_after))
- ORDER BY l.event_id;
+ ORDER BY l.conversation_id;
 
 -- name: score_written_by_another
 -- severity: warning
@@ -70,8 +89,9 @@ SELECT 'user ' || u.user_id FROM friendship_status AS u
 -- A claim's epoch is below one that was used already.
 SELECT 'event ' || e.id FROM conversation_events AS e
  WHERE e.outcome_epoch > e.claim_epoch
-    OR EXISTS (SELECT FROM score_ledger AS l WHERE l.event_id = e.id AND l.claim_epoch > e.claim_epoch)
-    OR EXISTS (SELECT FROM child_deaths AS d WHERE d.event_id = e.id AND d.claim_epoch > e.claim_epoch)
+    OR EXISTS (SELECT FROM score_ledger AS l
+                WHERE l.event_id = e.id AND l.conversation_id = e.conversation_id AND l.claim_epoch > e.claim_epoch)
+    OR EXISTS (SELECT FROM child_deaths AS d WHERE {its_death} AND d.claim_epoch > e.claim_epoch)
  ORDER BY e.id;
 
 -- name: half_a_claim
@@ -129,7 +149,7 @@ SELECT 'event ' || e.id FROM conversation_events AS e WHERE e.claim_epoch - e.ou
 -- A message killed more than two children without an outcome.
 SELECT 'event ' || e.id FROM conversation_events AS e
  WHERE (SELECT count(*) FROM child_deaths AS d
-         WHERE d.event_id = e.id AND d.claim_epoch > e.outcome_epoch AND d.blamed) > 2
+         WHERE {its_death} AND d.claim_epoch > e.outcome_epoch AND d.blamed) > 2
  ORDER BY e.id;
 
 -- name: attempts_negative

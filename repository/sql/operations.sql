@@ -40,9 +40,9 @@ SELECT e.conversation_id, e.user_id, e.id, e.status, e.error_code, e.error_detai
  ORDER BY e.id;
 
 -- name: deaths
-SELECT d.event_id, d.claim_epoch, d.cause, d.blamed, d.died_at, d.host, d.slot, d.pid, d.rss_bytes, d.claimed_by
+SELECT d.event_id, d.conversation_id, d.claim_epoch, d.cause, d.blamed, d.died_at, d.host, d.slot, d.pid, d.rss_bytes, d.claimed_by
   FROM child_deaths AS d
- WHERE d.event_id = ANY (%(event_ids)s::bigint[])
+ WHERE d.event_id = ANY (%(event_ids)s::bigint[]) AND d.conversation_id = ANY (%(ids)s::text[])
  ORDER BY d.event_id, d.claim_epoch;
 
 -- name: ledger
@@ -87,12 +87,12 @@ AND coalesce(e.updated_at, e.created_at) < %(before)s
 
 -- fragment: orphan
 -- Its event was deleted by another.
-d.died_at < %(before)s AND NOT EXISTS (SELECT FROM conversation_events AS e WHERE e.id = d.event_id)
+d.died_at < %(before)s AND NOT EXISTS (SELECT FROM conversation_events AS e WHERE {its_death})
 
 -- name: prunable
 SELECT (SELECT count(*) FROM conversation_events AS e WHERE {ended}) AS events,
        (SELECT count(*) FROM child_deaths AS d
-         WHERE ({orphan}) OR EXISTS (SELECT FROM conversation_events AS e WHERE e.id = d.event_id AND {ended})) AS deaths,
+         WHERE ({orphan}) OR EXISTS (SELECT FROM conversation_events AS e WHERE {its_death} AND {ended})) AS deaths,
        (SELECT count(*) FROM message_deaths AS m WHERE m.died_at < %(before)s) AS message_deaths,
        (SELECT count(*) FROM rejected_messages AS r WHERE r.last_seen < %(before)s) AS rejected;
 
@@ -101,15 +101,14 @@ SELECT (SELECT count(*) FROM conversation_events AS e WHERE {ended}) AS events,
 WITH gone AS (
     DELETE FROM conversation_events AS e
      WHERE e.id > %(after)s AND e.id <= %(upto)s AND {ended}
-    RETURNING e.id),
-deaths AS (DELETE FROM child_deaths AS d USING gone WHERE d.event_id = gone.id RETURNING d.event_id)
+    RETURNING e.id, e.conversation_id),
+deaths AS (DELETE FROM child_deaths AS d USING gone AS e WHERE {its_death} RETURNING d.event_id)
 SELECT (SELECT count(*) FROM gone) AS events, (SELECT count(*) FROM deaths) AS deaths;
 
 -- name: prune_orphans
 WITH gone AS (
     DELETE FROM child_deaths AS x
-     WHERE (x.event_id, x.claim_epoch) IN (SELECT d.event_id, d.claim_epoch FROM child_deaths AS d
-                                            WHERE {orphan} LIMIT %(limit)s)
+     WHERE x.ctid = ANY (ARRAY(SELECT d.ctid FROM child_deaths AS d WHERE {orphan} LIMIT %(limit)s))
     RETURNING x.event_id)
 SELECT count(*) AS rows FROM gone;
 
@@ -144,7 +143,7 @@ SELECT DISTINCT e.conversation_log_url AS url FROM conversation_events AS e
 WITH gone AS (
     DELETE FROM conversation_events AS e WHERE e.user_id = %(user_id)s
     RETURNING e.id, e.conversation_id, nullif(e.conversation_log_url, '') AS url),
-deaths AS (DELETE FROM child_deaths AS d USING gone WHERE d.event_id = gone.id RETURNING d.event_id)
+deaths AS (DELETE FROM child_deaths AS d USING gone WHERE d.conversation_id = gone.conversation_id RETURNING d.event_id)
 SELECT (SELECT count(*) FROM gone) AS events, (SELECT count(*) FROM deaths) AS deaths,
        ARRAY(SELECT DISTINCT gone.url FROM gone WHERE gone.url IS NOT NULL ORDER BY 1) AS urls;
 
@@ -153,11 +152,12 @@ WITH gone AS (DELETE FROM friendship_status AS u WHERE u.user_id = %(user_id)s R
 SELECT count(*) AS rows FROM gone;
 
 -- name: forget_ledger
-WITH gone AS (DELETE FROM score_ledger AS l WHERE l.user_id = %(user_id)s RETURNING l.event_id, l.conversation_id),
+WITH gone AS (DELETE FROM score_ledger AS l WHERE l.user_id = %(user_id)s RETURNING l.conversation_id),
 -- of events that were pruned, or whose accounts name the conversation only
 deaths AS (DELETE FROM child_deaths AS d USING gone WHERE d.conversation_id = gone.conversation_id RETURNING d.event_id)
 SELECT (SELECT count(*) FROM gone) AS rows, (SELECT count(*) FROM deaths) AS deaths,
-       EXISTS (SELECT FROM gone JOIN conversation_events AS e ON e.id = gone.event_id) AS overtaken;
+       EXISTS (SELECT FROM gone JOIN conversation_events AS e USING (conversation_id)
+                WHERE e.user_id = %(user_id)s) AS overtaken;
 
 -- name: prune_message_deaths
 WITH gone AS (

@@ -26,7 +26,7 @@ WITH due AS (
      ORDER BY lease_until NULLS FIRST LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED)
 UPDATE conversation_events AS e
    SET attempt_count = greatest(0, e.attempt_count - CASE WHEN e.claimed_by IS NULL OR EXISTS (
-           SELECT FROM child_deaths AS d WHERE d.event_id = e.id AND d.claim_epoch = e.claim_epoch
+           SELECT FROM child_deaths AS d WHERE {its_death} AND d.claim_epoch = e.claim_epoch
               AND d.claimed_by = e.claimed_by AND d.blamed) THEN 0 ELSE 1 END),
        claimed_by = NULL, lease_until = NULL, {published}
   FROM due WHERE e.id = due.id

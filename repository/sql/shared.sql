@@ -12,5 +12,13 @@ coalesce(jsonb_typeof(e.conversation_log) = 'array' AND e.conversation_log <> '[
 -- An older worker leaves no lease.
 coalesce(e.lease_until, e.updated_at + interval '30 minutes', e.created_at + interval '30 minutes', '-infinity')
 
+-- fragment: this_event
+-- Which row, of which conversation and whose: a number alone comes again after a restore.
+e.id = %(event_id)s AND e.conversation_id = %(conversation_id)s AND e.user_id = %(user_id)s
+
+-- fragment: its_death
+-- A death belongs to the conversation, too, for the same reason.
+d.event_id = e.id AND d.conversation_id = e.conversation_id
+
 -- fragment: sha256
 sha256(convert_to(%(conversation_id)s::text, 'UTF8'))

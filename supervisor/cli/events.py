@@ -109,7 +109,7 @@ def _print(conversation_id: str, file: EventFile) -> None:
             click.echo(f"  {line}")
     if file.deaths:
         click.echo("children that died with it in hand")
-        head = [name for name in file.deaths[0] if name != "event_id"]
+        head = [name for name in file.deaths[0] if name not in {"event_id", "conversation_id"}]
         for line in lines(head, [[death[name] for name in head] for death in file.deaths]):
             click.echo(f"  {line}")
     click.echo()

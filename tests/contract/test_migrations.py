@@ -205,9 +205,9 @@ def test_rows_of_tables_without_rules_are_repaired_and_the_odd_one_is_named(data
             ("unknown_status", f"event {desk.row('odd')['id']} is CANCELLED")
         ]
         refused = desk.refused("odd", carries_log=True)
-        assert refused.event_id is not None
+        assert refused.key is not None
         assert not refused.settled
-        desk.events.park(refused.event_id, b"parked")
+        desk.events.park(refused.key, b"parked")
         assert desk.row("odd")["parked_log"] == b"parked"
         assert desk.complete(desk.claim("no state"), 1.0).score == 4.25
 
@@ -357,7 +357,8 @@ def test_version_five_gets_its_bills_and_keeps_its_rows(
         rows = "SELECT * FROM conversation_events ORDER BY id"
         old, files = desk.run(rows), file_nodes(desk)
         assert schema_version(desk.database) == 5 < LATEST
-        assert migrate(database_url) == NAMES[5:]
+        monkeypatch.setattr(migrations, "HISTORY", HISTORY[:6])
+        assert migrate(database_url) == NAMES[5:6]
         none = {"body_bytes": None, "peak_rss_bytes": None, "processing_ms": None}
         assert desk.run(rows) == [row | none for row in old]
         after = file_nodes(desk)
@@ -375,6 +376,8 @@ def test_version_five_gets_its_bills_and_keeps_its_rows(
             ("bigint", "YES", None),
             ("integer", "YES", None),
         ]
+        monkeypatch.undo()
+        assert migrate(database_url) == NAMES[6:]
         assert_it_works(desk)
 
 

@@ -150,7 +150,7 @@ def test_a_log_that_was_parked_meanwhile_cures_too(desk: Desk) -> None:
     """A message by id alone finds the log that another delivery left in the row."""
     claim = desk.claim()
     desk.fail(claim, code="LOG_UNAVAILABLE")
-    desk.events.park(claim.event_id, b"parked")
+    desk.events.park(claim.key, b"parked")
     assert desk.claim().log_parked
 
 
@@ -168,10 +168,10 @@ def test_the_newest_messages_url_is_believed(desk: Desk, code: str) -> None:
 def test_a_url_is_kept_without_a_claim(desk: Desk) -> None:
     """Of a duplicate: the holder may find nothing where it looks. A settled event needs none."""
     claim = desk.claim()
-    desk.events.keep_url(claim.event_id, "s3://logs/new")
+    desk.events.keep_url(claim.key, "s3://logs/new")
     assert desk.row()["conversation_log_url"] == "s3://logs/new"
     desk.complete(claim)
-    desk.events.keep_url(claim.event_id, "s3://logs/newer")
+    desk.events.keep_url(claim.key, "s3://logs/newer")
     assert desk.row()["conversation_log_url"] == "s3://logs/new"
 
 
@@ -312,7 +312,7 @@ def test_a_look_at_a_row_that_is_gone_says_so(desk: Desk) -> None:
     """A forgotten user's event cannot be seen any more."""
     claim = desk.claim()
     desk.run("DELETE FROM conversation_events")
-    assert desk.events.sight(claim.event_id) is None
+    assert desk.events.sight(claim.key) is None
 
 
 def test_of_many_claims_at_once_one_wins(migrated_database_url: str, desk: Desk) -> None:

@@ -47,7 +47,7 @@ def assert_counted_once(desk: Desk, delta: float = 10.0) -> None:
 def test_a_completed_event_shows_its_change_and_leaves_no_claim(desk: Desk) -> None:
     """Event, user and ledger agree, and nothing of the claim or of the parked log is left."""
     claim = desk.claim()
-    desk.events.park(claim.event_id, b"parked")
+    desk.events.park(claim.key, b"parked")
     status = desk.complete(claim, 12.5)
     assert status == UserStatus(12.5, "PHASE1_STRANGER", {"movie": {"turns": 1}})
     row = desk.row()
@@ -127,7 +127,7 @@ def test_a_commit_whose_fate_is_unknown_is_settled_by_its_repeat(
 ) -> None:
     """The connection breaks around COMMIT, before or after the server has it: the score is added once."""
     claim = desk.claim()
-    far.sight(claim.event_id)  # the connection is open, and works
+    far.sight(claim.key)  # the connection is open, and works
     proxy.arm(b"COMMIT", loss)
     with pytest.raises(DatabaseAway):
         complete(far, claim)
@@ -141,7 +141,7 @@ def test_a_repeat_waits_for_a_commit_that_is_still_on_its_way(
 ) -> None:
     """The old session holds the row until its COMMIT arrives late; the answer given then is final."""
     claim = desk.claim()
-    far.sight(claim.event_id)  # the connection is open, and works
+    far.sight(claim.key)  # the connection is open, and works
     proxy.arm(b"COMMIT", Loss.LATE)
     with pytest.raises(DatabaseAway):
         complete(far, claim)

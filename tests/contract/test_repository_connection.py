@@ -71,9 +71,9 @@ def test_a_lost_connection_is_an_outage_and_the_next_call_reconnects(desk: Desk)
     with psycopg.connect(desk.database._url, autocommit=True) as other:
         other.execute("SELECT pg_terminate_backend(%s, 5000)", [mine["pid"]])
     with pytest.raises(DatabaseAway):
-        desk.events.sight(claim.event_id)
+        desk.events.sight(claim.key)
     assert not desk.database.is_open
-    assert desk.events.sight(claim.event_id) is not None
+    assert desk.events.sight(claim.key) is not None
 
 
 def test_a_stopped_server_is_an_outage_until_it_is_back(postgres: Postgres, desk: Desk) -> None:

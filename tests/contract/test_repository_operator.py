@@ -291,7 +291,7 @@ def test_a_forgotten_conversation_never_comes_back_by_its_message(varied: Desk) 
     operations.forget(varied.database, "lan")
     for conversation in ("done", "later", "waits", "at work"):
         refused = varied.refused(conversation)
-        assert (refused.reason, refused.event_id, refused.settled) == (Refusal.DONE, None, True)
+        assert (refused.reason, refused.key, refused.settled) == (Refusal.DONE, None, True)
     assert operations.is_forgotten(varied.database, "done")
     assert not operations.is_forgotten(varied.database, "never")
     assert varied.complete(varied.claim("new")).score == 10.0

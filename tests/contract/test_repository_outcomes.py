@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from repository.errors import Fenced
-from repository.rows import Claimed, StoredLog
+from repository.rows import Claimed, EventKey, StoredLog
 from tests.contract.events_desk import LARGE_OBJECT, Desk, request
 
 LOG = '[{"speaker": "pika", "turn_id": 1, "text": "chào Lan \U0001f600, hôm nay em có vui không?"}]'
@@ -35,14 +35,14 @@ def test_a_failure_parks_the_log_of_its_message(desk: Desk) -> None:
     """In the same statement, so the message may be acknowledged."""
     claim = desk.claim(carries_log=True)
     desk.fail(claim, parked=b"parked")
-    assert desk.events.stored_log(claim.event_id) == StoredLog("parked", b"parked")
+    assert desk.events.stored_log(claim.key) == StoredLog("parked", b"parked")
 
 
 def test_a_log_that_is_in_the_row_is_not_parked_by_a_loser(desk: Desk) -> None:
     """The row keeps one already."""
     desk.insert(conversation_log=LOG)
     claim = desk.claim()
-    desk.events.park(claim.event_id, b"parked")
+    desk.events.park(claim.key, b"parked")
     desk.fail(claim)
     assert desk.row()["parked_log"] is None
     assert desk.refused().log_durable
@@ -53,7 +53,7 @@ def test_the_holders_own_log_goes_before_the_rows(desk: Desk) -> None:
     desk.insert(conversation_log=LOG)
     claim = desk.claim(carries_log=True)
     desk.fail(claim, parked=b"holder's")
-    assert desk.events.stored_log(claim.event_id) == StoredLog("parked", b"holder's")
+    assert desk.events.stored_log(claim.key) == StoredLog("parked", b"holder's")
 
 
 def test_a_url_on_the_row_keeps_nothing(desk: Desk) -> None:
@@ -63,10 +63,10 @@ def test_a_url_on_the_row_keeps_nothing(desk: Desk) -> None:
     assert desk.row("failed")["parked_log"] == b"parked"
     desk.claim("held", **url)
     refused = desk.refused("held", carries_log=True)
-    assert refused.event_id is not None
+    assert refused.key is not None
     assert not refused.log_durable
     assert not desk.contended("held").log_durable
-    desk.events.park(refused.event_id, b"parked")
+    desk.events.park(refused.key, b"parked")
     assert desk.row("held")["parked_log"] == b"parked"
     assert desk.refused("held").log_durable
 
@@ -74,19 +74,19 @@ def test_a_url_on_the_row_keeps_nothing(desk: Desk) -> None:
 def test_the_holders_own_log_replaces_a_parked_one_and_a_losers_does_not(desk: Desk) -> None:
     """The holder's is the one that was worked on; of those that only came by, the first stays."""
     claim = desk.claim(carries_log=True)
-    desk.events.park(claim.event_id, b"first loser's")
-    desk.events.park(claim.event_id, b"second loser's")
+    desk.events.park(claim.key, b"first loser's")
+    desk.events.park(claim.key, b"second loser's")
     assert desk.row()["parked_log"] == b"first loser's"
     desk.fail(claim, parked=b"holder's")
     assert desk.row()["parked_log"] == b"holder's"
-    desk.events.park(claim.event_id, b"late loser's")
+    desk.events.park(claim.key, b"late loser's")
     assert desk.row()["parked_log"] == b"holder's"
 
 
 def test_a_failure_without_a_log_leaves_the_parked_one(desk: Desk) -> None:
     """A message by id alone read it, and the next one has to."""
     claim = desk.claim()
-    desk.events.park(claim.event_id, b"parked")
+    desk.events.park(claim.key, b"parked")
     desk.fail(claim)
     assert desk.row()["parked_log"] == b"parked"
 
@@ -94,7 +94,7 @@ def test_a_failure_without_a_log_leaves_the_parked_one(desk: Desk) -> None:
 def test_a_skipped_event_is_final_and_holds_no_log(desk: Desk) -> None:
     """SKIPPED clears what was parked."""
     claim = desk.claim()
-    desk.events.park(claim.event_id, b"parked")
+    desk.events.park(claim.key, b"parked")
     desk.events.skip(claim)
     row = desk.row()
     assert (row["status"], row["parked_log"], row["next_attempt_at"], row["error_code"]) == (
@@ -138,7 +138,7 @@ def test_a_release_waits_longer_the_oftener_the_event_was_published(desk: Desk) 
 def test_what_is_given_back_keeps_the_log_that_was_parked(desk: Desk, end: str) -> None:
     """A loser left it, whose message is acknowledged: the holder's return must not cost it."""
     claim = desk.claim()
-    desk.events.park(claim.event_id, b"parked")
+    desk.events.park(claim.key, b"parked")
     OUTCOMES[end](desk, claim)
     assert desk.claim().log_parked
 
@@ -219,8 +219,8 @@ def test_a_loser_parks_its_log_with_the_living_holder(desk: Desk) -> None:
     """The holder goes on, and its success clears what was parked."""
     holder = desk.claim()
     refused = desk.refused(carries_log=True)
-    assert refused.event_id is not None
-    desk.events.park(refused.event_id, b"parked")
+    assert refused.key is not None
+    desk.events.park(refused.key, b"parked")
     assert desk.row()["parked_log"] == b"parked"
     desk.complete(holder)
     assert desk.row()["parked_log"] is None
@@ -231,7 +231,7 @@ def test_nothing_is_parked_on_a_settled_event(desk: Desk, end: str) -> None:
     """A child's words are not kept for nothing."""
     claim = desk.claim()
     OUTCOMES[end](desk, claim)
-    desk.events.park(claim.event_id, b"parked")
+    desk.events.park(claim.key, b"parked")
     assert desk.row()["parked_log"] is None
 
 
@@ -274,8 +274,8 @@ def test_the_rows_log_comes_as_the_bytes_of_its_list(desk: Desk) -> None:
     """UTF-8 JSON, whatever the letters."""
     desk.insert(conversation_log=LOG)
     claim = desk.claim()
-    desk.events.park(claim.event_id, b"never")
-    stored = desk.events.stored_log(claim.event_id)
+    desk.events.park(claim.key, b"never")
+    stored = desk.events.stored_log(claim.key)
     assert stored is not None
     assert stored.kind == "row"
     assert "hôm nay em có vui không?".encode() in stored.data
@@ -299,15 +299,15 @@ def test_an_empty_log_in_the_row_comes_after_a_parked_one(
 ) -> None:
     """Words that exist somewhere win; an empty list is a log only when there is nothing else."""
     desk.insert(conversation_log=in_row, parked_log=parked)
-    assert desk.events.stored_log(desk.row()["id"]) == expected
+    assert desk.events.stored_log(EventKey(desk.row()["id"], "talk", "lan")) == expected
 
 
 def test_a_large_log_goes_in_and_out_unchanged(desk: Desk) -> None:
     """Megabytes, parked, byte for byte."""
     claim = desk.claim()
     body = bytes(range(256)) * 20_000
-    desk.events.park(claim.event_id, body)
-    assert desk.events.stored_log(claim.event_id) == StoredLog("parked", body)
+    desk.events.park(claim.key, body)
+    assert desk.events.stored_log(claim.key) == StoredLog("parked", body)
 
 
 def test_a_claim_that_only_settles_is_no_attempt(desk: Desk) -> None:

@@ -37,7 +37,17 @@ from repository.errors import Fenced
 from repository.events import Events
 from repository.invariants import check
 from repository.retries import Due, due
-from repository.rows import Bill, Claimed, ClaimRequest, Contended, Refusal, Refused, Sighting, UserStatus
+from repository.rows import (
+    Bill,
+    Claimed,
+    ClaimRequest,
+    Contended,
+    EventKey,
+    Refusal,
+    Refused,
+    Sighting,
+    UserStatus,
+)
 from tests.contract.events_desk import DEATH_RSS, HEAVY, LIGHT, Desk, adding, bill_of, death, request
 
 USERS = [
@@ -246,7 +256,7 @@ class EventMachine(RuleBasedStateMachine):
         reason = {"PROCESSED": Refusal.DONE, "SKIPPED": Refusal.DONE, "PROCESSING": Refusal.DUPLICATE}
         assert answer == Refused(
             reason.get(event.status, Refusal.EARLY),
-            self.desk.row(delivery.conversation_id)["id"],
+            EventKey(self.desk.row(delivery.conversation_id)["id"], delivery.conversation_id, event.user),
             log_durable=event.durable,
             settled=event.status in SETTLED,
         )
@@ -276,12 +286,12 @@ class EventMachine(RuleBasedStateMachine):
         event = self.model[delivery.conversation_id]
         if delivery.carries_log and not refused.settled:
             if not refused.log_durable:
-                assert refused.event_id is not None
-                self.park(actor, delivery.conversation_id, refused.event_id)
+                assert refused.key is not None
+                self.park(actor, delivery.conversation_id, refused.key)
             event.acked_with_log = True
 
-    def park(self, actor: int, conversation: str, event_id: int) -> None:
-        self.actors[actor].park(event_id, b"left")
+    def park(self, actor: int, conversation: str, key: EventKey) -> None:
+        self.actors[actor].park(key, b"left")
         event = self.model[conversation]
         if event.status not in SETTLED:
             event.park(b"left")
@@ -303,7 +313,9 @@ class EventMachine(RuleBasedStateMachine):
         event = self.model.get(conversation)
         if event is None or event.status != "PROCESSING":
             return multiple()
-        sighting = self.actors[actor].sight(self.desk.row(conversation)["id"])
+        sighting = self.actors[actor].sight(
+            EventKey(self.desk.row(conversation)["id"], conversation, event.user)
+        )
         assert sighting is not None
         self.assert_seen(sighting, event)
         return sighting
@@ -369,7 +381,7 @@ class EventMachine(RuleBasedStateMachine):
         """Acknowledge as a loser: the message may carry the only log."""
         event = self.model[hand.claim.conversation_id]
         if hand.request.carries_log:
-            self.park(hand.actor, hand.claim.conversation_id, hand.claim.event_id)
+            self.park(hand.actor, hand.claim.conversation_id, hand.claim.key)
             event.acked_with_log = True
 
     @rule(hand=hands, delta=deltas, bill=bills)

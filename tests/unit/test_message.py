@@ -1,5 +1,6 @@
 """Messages: what the contract accepts and what it refuses."""
 
+import json
 import tracemalloc
 from datetime import UTC, datetime
 
@@ -98,6 +99,19 @@ def test_half_an_emoji_does_not_cost_a_conversation(sent: bytes, read: str) -> N
     )
     assert message.log is not None
     assert orjson.loads(bytes(message.log))[0]["text"] == read
+
+
+@pytest.mark.parametrize("name", ["conversation_id", "user_id"])
+def test_an_id_is_never_altered(name: str) -> None:
+    """One with half a character is refused; one with U+FFFD, spelled out or escaped, is kept."""
+    for half in (r"a\ud83d", r"\uDC00b"):
+        sent = json.dumps({"conversation_id": "c", "user_id": "u", name: "?"}).replace("?", half)
+        with pytest.raises(MalformedMessage, match=name):
+            parse(sent.encode())
+        assert identify(sent.encode(), None) is None
+    for ascii_only in (True, False):
+        sent = json.dumps({"conversation_id": "c", "user_id": "u", name: "a\ufffd"}, ensure_ascii=ascii_only)
+        assert getattr(parse(sent.encode()), name) == "a\ufffd"
 
 
 def test_a_malformed_message_can_still_be_identified() -> None:

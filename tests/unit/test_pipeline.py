@@ -20,7 +20,7 @@ from consumer.pipeline import Pipeline
 from consumer.ports import Delivery
 from consumer.settings import BrokerSettings, ConsumerSettings, MemoryApiSettings
 from repository.deaths import History, Mark
-from repository.errors import BadData, DatabaseAway, Fenced, RepositoryError
+from repository.errors import BadData, DatabaseAway, EventGone, Fenced, RepositoryError
 from repository.rows import Claimed, Contended, Refusal, Refused, StoredLog
 from tests.fixtures.fakes import (
     SEEN,
@@ -88,6 +88,16 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
+
+
+def test_a_message_whose_row_goes_away_again_and_again_is_set_aside(bench: Bench) -> None:
+    """Three calls at the most, each with a deadline of its own, and it is acknowledged only when its copy is kept."""
+    bench.store.claims.extend([CLAIM, CLAIM])
+    bench.store.faults["complete"] = [EventGone()] * 3
+    assert bench.handle() is Outcome.DEAD_LETTERED
+    assert [reason for _, reason in bench.link.dead] == ["UNEXPECTED_ERROR"]
+    assert len(bench.api.bodies) == 3
+    assert bench.runtime.reports.count("receiving") == 3
 
 
 def test_a_conversation_is_claimed_called_and_completed(bench: Bench) -> None:
@@ -187,7 +197,7 @@ def test_a_log_that_nobody_read_does_not_replace_a_parked_one(bench: Bench) -> N
 
 def test_a_loser_with_an_unusable_log_parks_nothing(bench: Bench) -> None:
     """It would stand in the way of the log that the holder has."""
-    bench.store.claims[0] = Refused(Refusal.DUPLICATE, 7, log_durable=False, settled=False)
+    bench.store.claims[0] = Refused(Refusal.DUPLICATE, CLAIM.key, log_durable=False, settled=False)
     body = orjson.dumps({"conversation_id": "c", "user_id": "u", "conversation_log": [5]})
     assert bench.handle(body) is Outcome.DEAD_LETTERED
     assert "park" not in bench.store.names()
@@ -236,7 +246,7 @@ def test_a_claim_that_fails_unforeseen_sets_the_message_aside(bench: Bench) -> N
 def test_a_redelivery_says_nothing_about_the_next_holder(bench: Bench) -> None:
     """Another copy took the event over meanwhile: this one is a duplicate of a living holder."""
     bench.store.claims[0] = Contended(SEEN)
-    bench.store.claims.append(Refused(Refusal.DUPLICATE, 7, log_durable=True, settled=False))
+    bench.store.claims.append(Refused(Refusal.DUPLICATE, CLAIM.key, log_durable=True, settled=False))
     bench.store.sightings.extend([SEEN, replace(SEEN, epoch=4)])
     assert bench.handle(redelivered=True) is Outcome.DUPLICATE
     last = [call["request"] for name, call in bench.store.calls if name == "claim"][-1]
@@ -269,10 +279,10 @@ def test_a_fenced_holder_parks_the_log_and_writes_nothing_else(bench: Bench) -> 
 @pytest.mark.parametrize(
     ("refused", "outcome", "parks"),
     [
-        (Refused(Refusal.DONE, 7, log_durable=False, settled=True), Outcome.DUPLICATE, False),
-        (Refused(Refusal.DUPLICATE, 7, log_durable=False, settled=False), Outcome.DUPLICATE, True),
-        (Refused(Refusal.DUPLICATE, 7, log_durable=True, settled=False), Outcome.DUPLICATE, False),
-        (Refused(Refusal.EARLY, 7, log_durable=False, settled=False), Outcome.EARLY, True),
+        (Refused(Refusal.DONE, CLAIM.key, log_durable=False, settled=True), Outcome.DUPLICATE, False),
+        (Refused(Refusal.DUPLICATE, CLAIM.key, log_durable=False, settled=False), Outcome.DUPLICATE, True),
+        (Refused(Refusal.DUPLICATE, CLAIM.key, log_durable=True, settled=False), Outcome.DUPLICATE, False),
+        (Refused(Refusal.EARLY, CLAIM.key, log_durable=False, settled=False), Outcome.EARLY, True),
     ],
 )
 def test_a_loser_is_acknowledged_only_with_its_log_kept(
@@ -596,7 +606,7 @@ def test_a_fetch_that_breaks_otherwise_counts_as_failed() -> None:
 @pytest.mark.parametrize("refusal", [Refusal.DUPLICATE, Refusal.EARLY])
 def test_the_url_of_a_message_that_is_left_is_kept(bench: Bench, refusal: Refusal) -> None:
     """The holder may find nothing where it looks, and this message is gone then."""
-    bench.store.claims[0] = Refused(refusal, 7, log_durable=False, settled=False)
+    bench.store.claims[0] = Refused(refusal, CLAIM.key, log_durable=False, settled=False)
     body = orjson.dumps({"conversation_id": "c", "user_id": "u", "conversation_log_url": URL})
     bench.handle(body)
     assert bench.arguments("keep_url") == {"url": URL}
@@ -605,7 +615,7 @@ def test_the_url_of_a_message_that_is_left_is_kept(bench: Bench, refusal: Refusa
 def test_the_url_of_a_message_that_is_done_is_not() -> None:
     """Nobody will look for it."""
     bench = Bench()
-    bench.store.claims[0] = Refused(Refusal.DONE, 7, log_durable=False, settled=True)
+    bench.store.claims[0] = Refused(Refusal.DONE, CLAIM.key, log_durable=False, settled=True)
     bench.handle(orjson.dumps({"conversation_id": "c", "user_id": "u", "conversation_log_url": URL}))
     assert bench.store.names() == ["claim"]
 
