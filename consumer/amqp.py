@@ -278,6 +278,12 @@ class BrokerLink:
             body = delivery.body if delivery.spool is None else delivery.spool
             publisher.publish(self._settings.dead_queue, body, delivery.message_id, headers)
 
+    def send_again(self, delivery: Delivery) -> None:
+        """Put a copy at the end of the queue on a connection of its own, confirmed."""
+        with Publisher(self._settings, f"{self._name} put off", DEAD_LETTER_TIMEOUT_S) as publisher:
+            body = delivery.body if delivery.spool is None else delivery.spool
+            publisher.publish(self._settings.queue, body, delivery.message_id)
+
     def wake(self) -> None:
         """End the wait of `receive` or `rest` early. Safe in a signal handler of this thread."""
         connection = self._connection

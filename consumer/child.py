@@ -24,7 +24,7 @@ from consumer.pipeline import Pipeline
 from consumer.ports import Delivery
 from consumer.runtime import Runtime
 from consumer.settings import ConsumerSettings
-from repository import migrations, rejects
+from repository import locks, migrations, rejects
 from repository.connection import Database
 from repository.deaths import Past
 from repository.errors import DatabaseAway, SchemaOld
@@ -142,6 +142,7 @@ class Child:
             past=Past(database),
             keep_reject=partial(_keep_reject, database),
             reach=partial(migrations.schema_version, database),
+            locks=partial(locks.look, database),
             api=api,
             settings=self.settings,
             owner=holder.owner(runtime.slot),

@@ -62,13 +62,16 @@ class Claiming:
                     self._hold(ACCOUNT_POLL_S)
                 case Step.HOLD:
                     self._hold(HOLD_POLL_S)
-            seen = self._patience.hold(self._runtime.holding, partial(self._store.sight, sighting.key))
+            seen = self._patience.hold(self._report_hold, partial(self._store.sight, sighting.key))
         return None
 
     def _report(self, job: Job) -> Callable[[], None]:
         return partial(self._runtime.claiming, job.request.conversation_id, job.request.claimed_by)
 
+    def _report_hold(self) -> None:
+        self._runtime.holding("its last holder's fate is not known yet")
+
     def _hold(self, wait_s: float) -> None:
-        self._runtime.holding()
+        self._report_hold()
         self._link.rest(wait_s)
         self._patience.give_back_if_over("holding for the last holder's account")

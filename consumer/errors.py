@@ -10,6 +10,7 @@ ConsumerError
 ├── BrokerAway            the broker is lost: the delivery has gone back to it
 ├── BodyNotKept           a body too large for memory found no place in a file
 ├── NoRoom                the next message needs more memory than this process may still take
+├── PutOff                another session keeps a row locked that the message needs
 └── GiveBack              the delivery goes back to the broker unfinished
 
 None of them carries a message body, or anything that keeps one alive.
@@ -78,6 +79,10 @@ class NoRoom(ConsumerError):
     def __init__(self, size_bytes: int) -> None:
         super().__init__(f"a message of {size_bytes} bytes")
         self.size_bytes = size_bytes
+
+
+class PutOff(ConsumerError):
+    """Another session keeps a row locked that the message needs: it is for later."""
 
 
 class GiveBack(ConsumerError):

@@ -13,4 +13,5 @@ class Outcome(StrEnum):
     DUPLICATE = "duplicate"
     EARLY = "early"
     FENCED = "fenced"
+    DEFERRED = "deferred"
     RETURNED = "returned"

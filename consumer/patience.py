@@ -1,28 +1,47 @@
-"""Database work that outlasts an outage: the delivery is held, heartbeats flow, and nothing is marked because of it."""
+"""Database work that outlasts an outage: the delivery is held, heartbeats flow, and nothing is marked because of it.
+
+A lock is no outage. Whoever keeps a row locked is in the way of one message, which is put off so that the others go on;
+whoever keeps a whole table locked is in the way of all, and is waited for.
+"""
 
 from collections.abc import Callable
 from random import Random
 from typing import TypeVar
 
 from consumer.backoff import jittered
-from consumer.errors import GiveBack
+from consumer.errors import GiveBack, PutOff
 from consumer.ports import Link
 from consumer.runtime import Runtime
-from repository.errors import Busy, DatabaseAway
+from repository.errors import Busy, DatabaseAway, Locked
+from repository.locks import Locks
 
 T = TypeVar("T")
 
 BACKOFF_S = 0.1
 BACKOFF_MAX_S = 10.0
+LOCKED_TRIES = 2
+"""Of what a locked row is in the way of. Each waits for the lock timeout, 3 s."""
+LOCKED_PAUSE_S = 1.0
 
 
 class Patience:
-    """Waits for the database on behalf of one child. reach: gets any answer from it, or raises DatabaseAway."""
+    """Waits for the database on behalf of one child.
 
-    def __init__(self, runtime: Runtime, link: Link, reach: Callable[[], object], rng: Random) -> None:
+    reach: gets any answer from it, or raises DatabaseAway. locks: says who keeps what locked, likewise.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        link: Link,
+        reach: Callable[[], object],
+        locks: Callable[[], Locks],
+        rng: Random,
+    ) -> None:
         self._runtime = runtime
         self._link = link
         self._reach = reach
+        self._locks = locks
         self._rng = rng
 
     def hold(self, report: Callable[[], None], work: Callable[[], T], *, keep: bool = False) -> T:
@@ -30,16 +49,39 @@ class Patience:
 
         keep: there is a result to write. It is held on to although the broker took the delivery back, and although a
         stop is asked for: whoever asks ends this process when its patience is over.
-        Raises GiveBack when, without one, a stop is asked for or the delivery is lost while the database is away.
+        Raises GiveBack when, without one, a stop is asked for or the delivery is lost while the database is away;
+        PutOff when another session keeps a row locked for longer than LOCKED_TRIES lock timeouts.
         """
-        tries = 0
+        tries = locked = 0
         while True:
             report()
             try:
                 return work()
             except DatabaseAway as away:
-                reason, busy = away.reason, isinstance(away, Busy)
-            tries = self._wait(reason, tries, busy=busy, keep=keep)
+                reason, kind = away.reason, type(away)
+            if issubclass(kind, Locked):
+                locked += 1
+                found = self._in_the_way()
+                reason = reason if found is None else str(found)
+                if found is not None and not found.table:
+                    self._await_row(reason, last=locked >= LOCKED_TRIES, keep=keep)
+                    continue
+            tries = self._wait(reason, tries, busy=issubclass(kind, Busy), keep=keep)
+
+    def _in_the_way(self) -> Locks | None:
+        """Say who keeps what locked; None when the database is away by now."""
+        try:
+            return self._locks()
+        except DatabaseAway:
+            return None
+
+    def _await_row(self, reason: str, *, last: bool, keep: bool) -> None:
+        if last:
+            raise PutOff(reason)
+        self._runtime.holding(reason)
+        self._link.rest(LOCKED_PAUSE_S, whole=keep)
+        if not keep and (self._runtime.stop_requested() or self._link.broken):
+            raise GiveBack(reason)
 
     def _wait(self, reason: str, tries: int, *, busy: bool, keep: bool) -> int:
         """Wait until the database answers. It is asked while waiting: a hanging one is not the message's fault.

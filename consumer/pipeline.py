@@ -33,6 +33,7 @@ from consumer.errors import (
     MessageTooHeavy,
     MessageTooLarge,
     NoRoom,
+    PutOff,
 )
 from consumer.failures import call_end, failure_of, out_of_memory
 from consumer.job import Job, claim_request
@@ -48,11 +49,14 @@ from consumer.sources import Archive, Sources
 from consumer.suspicion import Doubt
 from repository.deaths import NO_HISTORY, History, Mark
 from repository.errors import BadData, DatabaseAway, EventGone, Fenced, RepositoryError
+from repository.locks import Locks
 from repository.rows import Bill, Claimed, EventKey, Refusal, Refused, UserStatus
 
 log = logging.getLogger("friendship.pipeline")
 
 IDENTIFYING_BYTES = 64 * 1024
+PUT_OFF_S = 60.0, 120.0
+"""When a message is tried again that another session is in the way of: a retry pass runs every 300 s besides."""
 ROWS_MAX = 3
 """Rows of its event that a message may lose while it is worked on: each costs a call."""
 OF_MEMORY = {"rss_hard", "oom_killed"}
@@ -78,6 +82,7 @@ class Pipeline:
         past: Past,
         keep_reject: Callable[[Delivery, str], None],
         reach: Callable[[], object],
+        locks: Callable[[], Locks],
         api: Api,
         settings: ConsumerSettings,
         owner: str,
@@ -95,7 +100,7 @@ class Pipeline:
         self._api = api
         self._settings = settings
         self._owner = owner
-        self._patience = Patience(runtime, link, reach, rng)
+        self._patience = Patience(runtime, link, reach, locks, rng)
         self._claiming = Claiming(runtime, link, store, self._patience, clock)
         self._s3_pace = Pace()
         elsewhere = Sources(
@@ -143,7 +148,7 @@ class Pipeline:
         """Learn who died of this body before he could claim its event: two such deaths, and it is not opened."""
         try:
             return self._history(mark)
-        except RepositoryError:
+        except (RepositoryError, PutOff):
             # A doubt that cannot be asked about is none
             return NO_HISTORY
         finally:
@@ -153,7 +158,10 @@ class Pipeline:
         """Give what is known of a body once that is enough to decide."""
         began, first = self._clock(), None
         while True:
-            history = self._patience.hold(self._runtime.holding, partial(self._past.history, mark))
+            history = self._patience.hold(
+                partial(self._runtime.holding, "what became of its last holder is looked up"),
+                partial(self._past.history, mark),
+            )
             first = history.deaths if first is None else first
             if suspicion.judge(history, first, self._clock() - began) is not Doubt.WAIT:
                 return history
@@ -171,8 +179,12 @@ class Pipeline:
         for _ in range(ROWS_MAX):
             try:
                 return self._open_and_work(delivery)
+            except PutOff as locked:
+                locked_by = locked.reason
             except EventGone as gone:
-                reason = gone.reason
+                locked_by, reason = "", gone.reason
+            if locked_by:
+                return self._send_again(delivery, locked_by)
             log.warning("event_gone", extra={"message_id": delivery.message_id, "reason": reason})
             # Its deadline starts again, too
             self._runtime.receiving(mark.body_bytes, delivery.message_id)
@@ -212,6 +224,18 @@ class Pipeline:
         # A body over the limit is not even skimmed
         body = b"" if code == MessageTooLarge.code else delivery.body
         return identify(body, delivery.message_id)
+
+    def _send_again(self, delivery: Delivery, reason: str) -> Outcome:
+        """Put a message behind the others: not even its event's row can be written."""
+        self._runtime.writing()
+        try:
+            self._link.send_again(delivery)
+        except BrokerAway as away:
+            why = away.reason
+        else:
+            log.warning("message_put_off", extra={"message_id": delivery.message_id, "reason": reason})
+            return Outcome.DEFERRED
+        raise GiveBack(why)
 
     # Claiming
 
@@ -266,7 +290,7 @@ class Pipeline:
     def _own(self, job: Job, claim: Claimed) -> Outcome:
         self._runtime.claimed(claim.event_id, claim.epoch)
         try:
-            return self._end(job, claim)
+            return self._end_or_put_off(job, claim)
         except EventGone:
             raise
         except Fenced:
@@ -275,6 +299,21 @@ class Pipeline:
         self._park(job, claim.key)
         log.warning("message_fenced", extra=self._fields(job, claim))
         return Outcome.FENCED
+
+    def _end_or_put_off(self, job: Job, claim: Claimed) -> Outcome:
+        try:
+            return self._end(job, claim)
+        except PutOff as locked:
+            reason = locked.reason
+        write = partial(
+            self._store.put_off,
+            claim,
+            delay_s=self._rng.uniform(*PUT_OFF_S),
+            parked=self._to_park(job, claim),
+        )
+        self._patience.hold(self._runtime.writing, write, keep=True)
+        log.warning("message_put_off", extra={"message_id": job.delivery.message_id, "reason": reason})
+        return Outcome.DEFERRED
 
     def _end(self, job: Job, claim: Claimed) -> Outcome:
         """End a claim: by its outcome; refused by the database, by the plainest write; refused again, set aside."""
@@ -308,7 +347,7 @@ class Pipeline:
         except GiveBack:
             self._release(claim)
             raise
-        except Fenced:
+        except (Fenced, PutOff):
             raise
         except Exception as error:  # noqa: BLE001 (anything else is UNEXPECTED_ERROR, says the contract)
             starved = out_of_memory(error)
@@ -408,17 +447,13 @@ class Pipeline:
         """End the claim. settles: what counts are the attempts before it, whose children died."""
         attempt = max(1, claim.attempt - settles)
         delay_s = retry_delay_s(failure, attempt, self._settings.retry, self._rng)
-        # A log that was read is better than a parked one that nobody did; one that was not may be worse
-        better = job.log_is_usable or not claim.log_parked
-        keeps = job.request.carries_log and better
-        parked = sources.park(job.delivery.body) if keeps else None
         write = partial(
             self._store.fail,
             claim,
             code=failure.code.value,
             details=failure.details,
             delay_s=delay_s,
-            parked=parked,
+            parked=self._to_park(job, claim),
             settles=settles,
             bill=self._bill(job),
         )
@@ -428,6 +463,12 @@ class Pipeline:
         log.warning("message_failed", extra=self._fields(job, claim) | fields)
         self._runtime.failing(failure.code.value)
         return Outcome.FAILED
+
+    def _to_park(self, job: Job, claim: Claimed) -> bytes | None:
+        """Give what of the message has to be kept in the row."""
+        # A log that was read is better than a parked one that nobody did; one that was not may be worse
+        better = job.log_is_usable or not claim.log_parked
+        return sources.park(job.delivery.body) if job.request.carries_log and better else None
 
     def _release(self, claim: Claimed) -> None:
         """Give the attempt back. With the database away the lease, or the next holder, does it."""
@@ -462,7 +503,7 @@ class Pipeline:
             refuse = partial(self._store.refuse, conversation_id, row_code or code, reason)
             try:
                 self._patience.hold(self._runtime.writing, refuse)
-            except RepositoryError:
+            except (RepositoryError, PutOff):
                 conversation_id = None
         self._runtime.writing()
         try:

@@ -59,6 +59,10 @@ class Link(Protocol):
         """Copy a body to the dead queue, confirmed. Raises BrokerAway when it is not known to be there."""
         ...
 
+    def send_again(self, delivery: Delivery) -> None:
+        """Put a copy at the end of the queue, confirmed. Raises BrokerAway when it is not known to be there."""
+        ...
+
 
 class Past(Protocol):
     """What became of earlier holders of a message: repository.deaths.Past."""
@@ -102,6 +106,8 @@ class Store(Protocol):
     def skip(self, claim: Claimed, *, bill: Bill | None = None) -> None: ...
 
     def release(self, claim: Claimed) -> None: ...
+
+    def put_off(self, claim: Claimed, *, delay_s: float, parked: bytes | None) -> None: ...
 
     def restore(self, claim: Claimed) -> None: ...
 

@@ -64,8 +64,8 @@ class Runtime(Protocol):
         """Give what is free back to the kernel, in the middle of a long wait (0.1 to 0.4 ms)."""
         ...
 
-    def holding(self) -> None:
-        """Keep the delivery until its last holder's fate is known. Not counted against the deadline."""
+    def holding(self, reason: str) -> None:
+        """Keep the delivery, for this reason, which is not its own. Not counted against the deadline."""
         ...
 
     def fetching(self) -> None:

@@ -23,7 +23,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 from psycopg.types.json import set_json_loads
 
-from repository.errors import BadDatabaseUrl, Busy, DatabaseAway
+from repository.errors import BadDatabaseUrl, Busy, DatabaseAway, Locked
 from repository.failures import ends_session, out_of_memory, translate, wording
 from repository.statements import Statement, load
 
@@ -164,6 +164,9 @@ class Database:
         for longest_s in BUSY_PAUSES_S:
             try:
                 return once()
+            except Locked:
+                # It has waited for the whole lock timeout: whoever asked decides
+                raise
             except Busy:
                 time.sleep(random.uniform(0, longest_s))  # noqa: S311 (jitter)
         return once()

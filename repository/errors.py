@@ -3,7 +3,8 @@
 RepositoryError            anything; by itself: an answer nobody foresaw, such as an error of a foreign trigger
 ├── BadDatabaseUrl         the URL cannot be meant; nothing of it is repeated, as it may hold a password
 ├── DatabaseAway           nobody's fault here: hold the message and ask again later
-│   └── Busy               another session holds what this one needs: soon may be enough
+│   └── Busy               another session was in the way: at once may be enough
+│       └── Locked         it keeps a row or a table locked, and did not let go within the lock timeout
 ├── Fenced                 somebody else holds the event now, or wrote its outcome: this holder changed nothing
 │   └── EventGone          nobody does: the row is not there any more, or is another conversation's
 ├── BadData                this event's values can never be stored: permanent
@@ -31,6 +32,10 @@ class DatabaseAway(RepositoryError):
 
 class Busy(DatabaseAway):
     """Another session holds what this one needs."""
+
+
+class Locked(Busy):
+    """Another session keeps a row or a table locked."""
 
 
 class Fenced(RepositoryError):

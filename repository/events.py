@@ -4,7 +4,7 @@ Theory of operation. The row in conversation_events is the truth, a message only
 
     PENDING ──claim──> PROCESSING ──complete──> PROCESSED (and one row in score_ledger)
        ^ ^    ^            │ │ └────skip──────> SKIPPED
-       │ │    └──release───┤ └──────fail──────> FAILED ──claim when due, or when a log turns up──> PROCESSING
+       │ │    └──release,──┤ └──────fail──────> FAILED ──claim when due, or when a log turns up──> PROCESSING
        │ └──lease ran out──┘                      │
        └────────────────retry pass, when due──────┘
 
@@ -171,6 +171,11 @@ class Events:
         The row is PENDING and due in 10 minutes x 2^(times published since the last outcome), at most 640.
         """
         self._end("release", mine(claim), lambda fate: fate["status"] == "PENDING")
+
+    def put_off(self, claim: Claimed, *, delay_s: float, parked: bytes | None) -> None:
+        """Give event and attempt back as PENDING, due in `delay_s`; parked: as in `fail`. Raises Fenced."""
+        values = mine(claim) | {"delay_s": delay_s, "parked": parked}
+        self._end("put_off", values, lambda fate: fate["status"] == "PENDING")
 
     def restore(self, claim: Claimed) -> None:
         """Put the row back as the claim found it, the attempt given back. Raises Fenced."""

@@ -4,13 +4,12 @@ import re
 
 import psycopg
 
-from repository.errors import BadData, Busy, DatabaseAway, RepositoryError
+from repository.errors import BadData, Busy, DatabaseAway, Locked, RepositoryError
 
 # Another session is in the way; nothing was written
 BUSY = {
     "40001",  # serialization failure
     "40P01",  # deadlock
-    "55P03",  # lock timeout
 }
 AWAY_CLASSES = {
     "08",  # connection
@@ -63,6 +62,8 @@ def meaning(error: psycopg.Error) -> type[RepositoryError] | type[MemoryError]:
     match error.sqlstate:
         case None:
             return meaning_without_answer(error)
+        case "55P03":
+            return Locked
         case code if code in BUSY:
             return Busy
         case code if code in AWAY or code in SCHEMA or code[:2] in AWAY_CLASSES:

@@ -130,8 +130,8 @@ class Seat:
     def trim(self) -> None:
         memory.rest()
 
-    def holding(self) -> None:
-        self._enter(Phase.HOLDING)
+    def holding(self, reason: str) -> None:
+        self._enter(Phase.HOLDING, note=reason)
 
     def fetching(self) -> None:
         self._enter(Phase.FETCHING)

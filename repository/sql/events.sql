@@ -223,6 +223,16 @@ UPDATE conversation_events AS e
  WHERE {mine}
 RETURNING e.id;
 
+-- name: put_off
+-- Give the event and its attempt back for now, log and all: another session is in the way, and nothing is wrong with it.
+UPDATE conversation_events AS e
+   SET status = 'PENDING', attempt_count = greatest(e.attempt_count - 1, 0),
+       next_attempt_at = clock_timestamp() + %(delay_s)s::float8 * interval '1 second',
+       parked_log = coalesce(%(parked)b::bytea, e.parked_log), error_code = NULL, error_details = NULL,
+       {outcome}, {unclaimed}
+ WHERE {mine}
+RETURNING e.id;
+
 -- name: restore
 -- Put the event back as the claim found it; an outcome that it had stands as its last one.
 UPDATE conversation_events AS e

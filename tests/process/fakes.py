@@ -164,7 +164,7 @@ class Fakes:
         """Never heed a request to stop."""
         runtime.ready()
         self._claim(runtime)
-        runtime.holding()
+        runtime.holding("why")
         while True:
             time.sleep(1)
 

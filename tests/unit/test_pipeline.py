@@ -20,7 +20,8 @@ from consumer.pipeline import Pipeline
 from consumer.ports import Delivery
 from consumer.settings import BrokerSettings, ConsumerSettings, MemoryApiSettings
 from repository.deaths import History, Mark
-from repository.errors import BadData, DatabaseAway, EventGone, Fenced, RepositoryError
+from repository.errors import BadData, DatabaseAway, EventGone, Fenced, Locked, RepositoryError
+from repository.locks import Locks
 from repository.rows import Claimed, Contended, Refusal, Refused, StoredLog
 from tests.fixtures.fakes import (
     SEEN,
@@ -52,6 +53,7 @@ class Bench:
         self.api = FakeApi()
         self.rejects: list[bytes] = []
         self.reach_faults: list[Exception] = []
+        self.locks = Locks(False, ())
         self.store.claims.append(CLAIM)
         settings = ConsumerSettings(BrokerSettings("", "q"), "", MemoryApiSettings(""))
         self.pipeline = Pipeline(
@@ -61,6 +63,7 @@ class Bench:
             past=self.past,
             keep_reject=lambda delivery, _reason: self.rejects.append(bytes(delivery.body)),
             reach=self.reach,
+            locks=lambda: self.locks,
             api=self.api,
             settings=settings,
             owner="host:1:0",
@@ -88,6 +91,48 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
+
+
+def test_a_locked_user_puts_the_message_off_with_its_log(bench: Bench) -> None:
+    """Two lock timeouts are enough; the attempt is given back and is due within minutes."""
+    bench.store.faults["complete"] = [Locked("locked")] * 5
+    assert bench.handle() is Outcome.DEFERRED
+    assert bench.store.names() == ["claim", "complete", "complete", "put_off"]
+    told = bench.arguments("put_off")
+    assert zlib.decompress(told["parked"]) == BODY
+    assert 60 <= told["delay_s"] <= 120
+    assert bench.link.sent_again == []
+
+
+def test_a_message_whose_event_is_locked_goes_behind_the_others(bench: Bench) -> None:
+    """Nothing can be written in its row: before the claim, or when the result is there."""
+    bench.store.faults["claim"] = [Locked("locked")] * 5
+    assert bench.handle() is Outcome.DEFERRED
+    bench.store.faults = {"complete": [Locked("locked")] * 2, "put_off": [Locked("locked")] * 2}
+    assert bench.handle() is Outcome.DEFERRED
+    assert bench.link.sent_again == [BODY, BODY]
+
+
+def test_a_message_that_cannot_be_sent_again_goes_back(bench: Bench) -> None:
+    """It is not acknowledged: the broker still has it."""
+    bench.store.faults["claim"] = [Locked("locked")] * 2
+    bench.link.queue_away = True
+    assert bench.handle() is Outcome.RETURNED
+
+
+def test_a_locked_table_is_waited_for(bench: Bench) -> None:
+    """Nobody could go on: each message would be put off."""
+    bench.locks = Locks(True, ())
+    bench.store.faults["complete"] = [Locked("locked")] * 5
+    assert bench.handle() is Outcome.PROCESSED
+    assert bench.runtime.reports.count("waiting database") == 5
+
+
+def test_a_stop_ends_the_wait_for_a_locked_row_before_the_claim(bench: Bench) -> None:
+    """Nothing is begun yet, so nothing is left behind."""
+    bench.store.faults["claim"] = [Locked("locked")] * 5
+    bench.link.after_rest = lambda: setattr(bench.runtime, "stopping", True)
+    assert bench.handle() is Outcome.RETURNED
 
 
 def test_a_message_whose_row_goes_away_again_and_again_is_set_aside(bench: Bench) -> None:

@@ -143,7 +143,7 @@ def test_waiting_adds_up_and_a_wait_told_twice_keeps_its_beginning(board: Board,
     view = board.view(1)
     assert (view.phase_since, view.note, view.heartbeat) == (105.0, "still refused", 107.0)
     clock.now = 110.0
-    seat.holding()
+    seat.holding("why")
     clock.now = 111.0
     seat.calling()
     view = board.view(1)

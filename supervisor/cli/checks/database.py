@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator
 
-from repository import invariants, migrations, server
+from repository import invariants, locks, migrations, server
 from repository.connection import Database
-from repository.errors import DatabaseAway, RepositoryError, SchemaOld
+from repository.errors import DatabaseAway, Locked, RepositoryError, SchemaOld
+from repository.locks import Locks
 from repository.server import OPERATOR, WORKER, Clock, Needs, Rights, Seats, Server, Strangers
 from supervisor.cli.checks import sessions
 from supervisor.cli.checks.finding import Finding, fail, ok, warn
@@ -16,6 +17,8 @@ INVARIANTS_TIMEOUT_S = 600.0  # they read whole tables
 REMEDY = "start PostgreSQL, or correct DATABASE_URL (host, user, password, database)"
 GRANTS = "psql -f scripts/role.sql as the owner of the tables, and grant friendship_worker to this user"
 CLOCK_TOLERANCE_S = 5.0
+LONG_LOCK_S = 3.0
+"""The lock timeout of children: what takes longer is in their way."""
 SEATS_BESIDE = 3
 """Connections beside those of the children: retry pass, janitor, and somebody who looks."""
 SHOWN = 5
@@ -33,6 +36,7 @@ def look(url: str, children: int, *, with_sessions: bool, with_invariants: bool)
         yield from _server(found)
         yield _clock(clock)
         yield from _guarded(SUBJECT, lambda: _schema(database))
+        yield from _guarded("locks", lambda: iter([_locks(locks.look(database))]))
         rights = None
         try:
             rights = server.rights(database)
@@ -69,6 +73,8 @@ def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Fi
     except SchemaOld as old:
         seen = f"schema version {old.found}, this program needs {old.wanted}"
         yield fail(subject, seen, "run friendship-supervisor migrate")
+    except Locked as locked:
+        yield fail(subject, locked.reason, "see which session `locks` names, or ask again")
     except DatabaseAway as away:
         yield fail(subject, away.reason, GRANTS if "[42501]" in away.reason else REMEDY)
     except RepositoryError as error:
@@ -133,6 +139,22 @@ def _settings(found: Server) -> Iterator[Finding]:
             f"ALTER ROLE {found.role} SET statement_timeout = '10s'; likewise lock_timeout, and"
             " idle_in_transaction_session_timeout",
         )
+
+
+def _locks(found: Locks) -> Finding:
+    """Name who keeps messages waiting. A transaction of a second may be one that just takes long."""
+    subject = "locks"
+    old = [holder for holder in found.holders if (holder.age_s or 0.0) > LONG_LOCK_S]
+    pids = [str(holder.pid) for holder in found.holders if holder.pid is not None]
+    end = (
+        f"SELECT pg_terminate_backend({pids[0]})" if pids else "ROLLBACK PREPARED, or ask whoever prepared it"
+    )
+    if found.table:
+        return fail(subject, f"{found}: no message can be processed meanwhile", f"wait for it, or {end}")
+    if old:
+        names = _some([str(holder) for holder in old])
+        return warn(subject, f"{names}: messages that need rows locked by it are put off", end)
+    return ok(subject, "nobody keeps rows or tables of ours locked")
 
 
 def _clock(clock: Clock) -> Finding:

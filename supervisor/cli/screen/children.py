@@ -195,8 +195,10 @@ class Children:
         if child["state"] == "empty":
             refill_s = child.get("refill_in_s")
             return f"is filled again in {span(refill_s)}" if refill_s else "is filled again at once"
+        note = child.get("note") or ""
+        if child.get("phase") == "holding" and note:
+            return f"holds it: {note}"
         on = WAITS.get(child.get("phase") or "")
         if on is None:
             return ""
-        note = child.get("note") or ""
         return f"waits for {on}{f': {note}' if note not in self._told else ''}"
