@@ -7,7 +7,6 @@ no messages. It is ready when it consumes.
 import logging
 import ssl
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 from random import Random
@@ -147,7 +146,6 @@ class Child:
             settings=self.settings,
             owner=holder.owner(runtime.slot),
             rng=Random(),  # noqa: S311 (jitter)
-            now=lambda: datetime.now(UTC),
             archive=archive,
             analyst=analyst,
         )

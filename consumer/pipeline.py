@@ -16,7 +16,6 @@ import logging
 import time
 import zlib
 from collections.abc import Callable
-from datetime import datetime
 from functools import partial
 from random import Random
 from typing import Any, Protocol
@@ -51,6 +50,7 @@ from repository.deaths import NO_HISTORY, History, Mark
 from repository.errors import BadData, DatabaseAway, EventGone, Fenced, RepositoryError
 from repository.locks import Locks
 from repository.rows import Bill, Claimed, EventKey, Refusal, Refused, UserStatus
+from repository.topics import TopicGain
 
 log = logging.getLogger("friendship.pipeline")
 
@@ -87,7 +87,6 @@ class Pipeline:
         settings: ConsumerSettings,
         owner: str,
         rng: Random,
-        now: Callable[[], datetime],
         clock: Callable[[], float] = time.monotonic,
         archive: Archive | None = None,
         analyst: Analyst | None = None,
@@ -116,7 +115,6 @@ class Pipeline:
         self._reader = Reader(elsewhere, None if analyst is None else analyst.excerpt)
         self._assessor = Assessor(runtime, self._patience, analyst, clock)
         self._rng = rng
-        self._now = now
         self._clock = clock
         self._pace = Pace()
 
@@ -419,17 +417,16 @@ class Pipeline:
         advance: Callable[[UserStatus], UserStatus] = partial(
             scoring.advance,
             change=result.change,
-            turns=seen.turns,
-            topic=job.message.agent_tag or claim.agent_tag,
-            now=self._now(),
             settings=self._settings.scoring,
         )
+        topic = job.message.agent_tag or claim.agent_tag
         write = partial(
             self._store.complete,
             claim,
             delta=result.change,
             details=details,
             advance=advance,
+            topic=TopicGain(topic, result.change, seen.turns) if topic else None,
             bill=self._bill(job),
         )
         status = self._patience.hold(self._runtime.writing, write, keep=True)

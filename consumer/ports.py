@@ -17,6 +17,7 @@ from repository.rows import (
     StoredLog,
     UserStatus,
 )
+from repository.topics import TopicGain
 
 
 @dataclass(slots=True)
@@ -81,13 +82,14 @@ class Store(Protocol):
 
     def take_over(self, sighting: Sighting, request: ClaimRequest, *, accounted: bool) -> Claimed | None: ...
 
-    def complete(
+    def complete(  # noqa: PLR0913 (what an outcome is made of)
         self,
         claim: Claimed,
         *,
         delta: float,
         details: Mapping[str, Any],
         advance: Callable[[UserStatus], UserStatus],
+        topic: TopicGain | None = None,
         bill: Bill | None = None,
     ) -> UserStatus: ...
 

@@ -6,9 +6,7 @@ Source: CONTRACT section 5.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
+from dataclasses import dataclass
 
 from consumer.settings import ScoringSettings
 from repository.rows import UserStatus
@@ -56,39 +54,7 @@ def level(total: float, settings: ScoringSettings) -> str:
     return LEVELS[sum(total >= threshold for threshold in settings.level_thresholds)]
 
 
-def advance(  # noqa: PLR0913 (each is one fact of the conversation)
-    status: UserStatus,
-    *,
-    change: float,
-    turns: int,
-    topic: str | None,
-    now: datetime,
-    settings: ScoringSettings,
-) -> UserStatus:
-    """Add one conversation to a child's status. `now` dates the topic; without a topic the metrics stay as they are."""
+def advance(status: UserStatus, *, change: float, settings: ScoringSettings) -> UserStatus:
+    """Add one conversation to a child's status."""
     total = status.score + change
-    return replace(
-        status,
-        score=total,
-        level=level(total, settings),
-        topic_metrics=_with_topic(status.topic_metrics, topic, change, turns, now),
-    )
-
-
-def _with_topic(metrics: Any, topic: str | None, change: float, turns: int, now: datetime) -> dict[str, Any]:
-    # Other programs write this column too: what is not of our shape counts as nothing rather than failing the event.
-    known = dict(metrics) if isinstance(metrics, dict) else {}
-    if topic is None:
-        return known
-    before = known.get(topic)
-    entry = dict(before) if isinstance(before, dict) else {}
-    entry["score"] = _number(entry.get("score")) + change
-    entry["turns"] = int(min(_number(entry.get("turns")), 2.0**53)) + turns
-    entry["last_date"] = now.isoformat()
-    known[topic] = entry
-    return known
-
-
-def _number(value: Any) -> float:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if is_number else 0.0
+    return UserStatus(total, level(total, settings))

@@ -41,6 +41,7 @@ from repository.rows import (
     UserStatus,
 )
 from repository.statements import load
+from repository.topics import Kept, TopicGain, grown, obstacle
 
 SQL = load("events")
 
@@ -110,20 +111,22 @@ class Events:
 
     # Ending a claim
 
-    def complete(
+    def complete(  # noqa: PLR0913 (what an outcome is made of, each with a name)
         self,
         claim: Claimed,
         *,
         delta: float,
         details: Mapping[str, Any],
         advance: Callable[[UserStatus], UserStatus],
+        topic: TopicGain | None = None,
         bill: Bill | None = None,
     ) -> UserStatus:
         """Add the conversation to its user's score, exactly once, and return the user's new status.
 
         delta: the change, no unit. details: its breakdown, kept as JSON. advance: gives the status after the change
         from the one before; pure and quick, as the user's row is locked meanwhile, and called again in a retry.
-        bill: written with the outcome, as in `fail`.
+        topic: what the conversation adds to one topic. One that cannot be added is left out, and the breakdown says
+        why as `topic_left_out`. bill: written with the outcome, as in `fail`.
 
         A connection lost while committing raises DatabaseAway; called again, it gives the final answer.
         Raises Fenced when the claim is no longer the newest, EventGone when the row is gone, LedgerClash when the
@@ -132,7 +135,7 @@ class Events:
         if not math.isfinite(delta):
             raise BadData("the change of score is not a finite number")
         values = mine(claim) | charge(bill) | {"delta": delta, "details": json(details)}
-        return self._database.run(lambda connection: add_to_score(connection, values, advance))
+        return self._database.run(lambda connection: add_to_score(connection, values, advance, topic))
 
     def fail(  # noqa: PLR0913 (an outcome is these, each with a name)
         self,
@@ -245,28 +248,32 @@ class Events:
 
 
 def add_to_score(
-    connection: Connection, values: dict[str, Any], advance: Callable[[UserStatus], UserStatus]
+    connection: Connection,
+    values: dict[str, Any],
+    advance: Callable[[UserStatus], UserStatus],
+    topic: TopicGain | None,
 ) -> UserStatus:
     """Do the work of `complete` inside its transaction: event, user, ledger."""
     if not rows(connection, SQL["lock_event"], values):
         return already_added(connection, values)
     user = locked_user(connection, values)
-    before = UserStatus(user["score"], user["level"], topics(user["topic_metrics"]))
+    before = UserStatus(user["score"], user["level"])
     ledger = rows(connection, SQL["ledger_of_user"], values)[0]
     if ledger["applied"] is not None:
         if ledger["applied_to"] != values["user_id"]:
             raise LedgerClash
         # Somebody made a processed event PENDING by hand: its change is in the score, and stays there once
-        write(connection, "write_processed", values | {"delta": ledger["applied"], "level": before.level})
+        applied = {"delta": ledger["applied"], "level": before.level, "topic_left_out": None}
+        write(connection, "write_processed", values | applied)
         return before
     after = advance(before)
     check_advance(before, after, values["delta"])
     values = values | {
         "score": after.score,
         "level": after.level,
-        "topic_metrics": json(after.topic_metrics),
         "seq": max(user["ledger_seq"], ledger["seq"]) + 1,
         "before": before.score,
+        **topic_values(connection, values, topic),
     }
     stored = write(connection, "write_user", values)["score"]
     write(connection, "write_ledger", values | {"after": stored})
@@ -289,13 +296,27 @@ def suppressed(name: str) -> DatabaseAway:
     )
 
 
+def topic_values(
+    connection: Connection, values: Mapping[str, Any], topic: TopicGain | None
+) -> dict[str, str | None]:
+    """Say what is written of a topic, the user's row being locked; without a name, nothing is."""
+    nothing: dict[str, str | None] = {"topic": None, "entry": None, "topic_left_out": None}
+    if topic is None:
+        return nothing
+    kept = Kept(**rows(connection, SQL["topic"], {"user_id": values["user_id"], "topic": topic.name})[0])
+    left_out = obstacle(topic, kept)
+    if left_out is not None:
+        return nothing | {"topic_left_out": left_out}
+    return nothing | {"topic": topic.name, "entry": json(grown(topic, kept))}
+
+
 def already_added(connection: Connection, values: Mapping[str, Any]) -> UserStatus:
     """Answer a `complete` whose claim is over. Raises Fenced or EventGone unless an earlier try did it."""
     applied = one(connection, SQL["applied_by"], values)
     if applied is None:
         found_row(rows(connection, SQL["fate"], values))
         raise Fenced
-    return UserStatus(applied["score_after"], applied["level"] or "", topics(applied["topic_metrics"]))
+    return UserStatus(applied["score_after"], applied["level"] or "")
 
 
 def found_row(found: list[Row]) -> Row:
@@ -383,11 +404,6 @@ def json(value: Mapping[str, Any]) -> str:
         return orjson.dumps(value).decode()
     except TypeError as error:  # a lone surrogate, a key that is no text, an integer over 64 bits
         raise BadData(f"not JSON: {error}") from None
-
-
-def topics(value: Any) -> dict[str, Any]:
-    """Read topic_metrics, which another program may have left NULL or no object."""
-    return value if isinstance(value, dict) else {}
 
 
 def claimed_from(row: Row) -> Claimed:

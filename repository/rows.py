@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any, Literal
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,11 +145,10 @@ class Contended:
 
 @dataclass(frozen=True, slots=True)
 class UserStatus:
-    """A user's friendship: score (no unit), level name, and what is known per topic."""
+    """A user's friendship: score (no unit) and level name."""
 
     score: float
     level: str
-    topic_metrics: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,10 @@ SELECT e.id AS event_id, e.conversation_id, e.user_id, e.status, e.claim_epoch A
   LEFT JOIN child_deaths AS d
     ON {its_death} AND d.claim_epoch = e.claim_epoch AND d.claimed_by = e.claimed_by
 
+-- fragment: topics
+-- Another program writes this column too: what is no object holds no topic, and what is no object is no topic.
+CASE WHEN jsonb_typeof(u.topic_metrics::jsonb) = 'object' THEN u.topic_metrics::jsonb ELSE '{}' END
+
 -- name: claim
 -- Take an event that is free. PROCESSING under my own name is mine already, the reply was lost: nothing is counted twice.
 UPDATE conversation_events AS e
@@ -152,7 +156,7 @@ SELECT e.id FROM conversation_events AS e WHERE {mine} FOR NO KEY UPDATE;
 
 -- name: applied_by
 -- Whether this claim's own `complete` was committed.
-SELECT l.score_after, u.topic_metrics, coalesce(e.new_friendship_level, u.friendship_level) AS level
+SELECT l.score_after, coalesce(e.new_friendship_level, u.friendship_level) AS level
   FROM score_ledger AS l
   LEFT JOIN conversation_events AS e ON e.id = l.event_id AND e.conversation_id = l.conversation_id
   LEFT JOIN friendship_status AS u ON u.user_id = l.user_id
@@ -162,7 +166,7 @@ SELECT l.score_after, u.topic_metrics, coalesce(e.new_friendship_level, u.friend
 -- name: lock_user
 -- Second lock, always after the event's.
 SELECT coalesce(u.friendship_score, 0)::float8 AS score, coalesce(u.friendship_level, 'PHASE1_STRANGER') AS level,
-       u.topic_metrics, u.ledger_seq
+       u.ledger_seq
   FROM friendship_status AS u WHERE u.user_id = %(user_id)s FOR NO KEY UPDATE;
 
 -- name: create_user
@@ -175,10 +179,28 @@ SELECT (SELECT coalesce(max(l.seq), 0) FROM score_ledger AS l WHERE l.user_id = 
   FROM (SELECT) AS once
   LEFT JOIN score_ledger AS applied ON applied.conversation_id = %(conversation_id)s;
 
+-- name: topic
+-- What the user has of one topic; read after the user's lock. Numbers as texts, cut where any is out of a float's range.
+SELECT t.topics ? %(topic)s::text AS known,
+       CASE WHEN t.topics ? %(topic)s::text THEN 0
+            ELSE (SELECT count(*) FROM jsonb_object_keys(t.topics)) END AS topics,
+       CASE WHEN jsonb_typeof(t.topics -> %(topic)s::text -> 'score') = 'number'
+            THEN left(t.topics -> %(topic)s::text ->> 'score', 400) END AS score,
+       CASE WHEN jsonb_typeof(t.topics -> %(topic)s::text -> 'turns') = 'number'
+            THEN left(t.topics -> %(topic)s::text ->> 'turns', 400) END AS turns
+  FROM (SELECT {topics} AS topics FROM friendship_status AS u WHERE u.user_id = %(user_id)s OFFSET 0) AS t;
+
 -- name: write_user
 -- Returns the score as stored: an older column may be of less precision.
 UPDATE friendship_status AS u
-   SET friendship_score = %(score)s, friendship_level = %(level)s, topic_metrics = %(topic_metrics)s::jsonb,
+   SET friendship_score = %(score)s, friendship_level = %(level)s,
+       topic_metrics = CASE WHEN %(topic)s::text IS NULL THEN u.topic_metrics::jsonb ELSE {topics}
+           || jsonb_build_object(%(topic)s::text,
+                  CASE WHEN jsonb_typeof({topics} -> %(topic)s::text) = 'object'
+                       THEN {topics} -> %(topic)s::text ELSE '{}' END
+                  || %(entry)s::jsonb
+                  || jsonb_build_object('last_date', to_char(clock_timestamp() AT TIME ZONE 'UTC',
+                                                             'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))) END,
        ledger_seq = %(seq)s, last_interaction_date = clock_timestamp(), updated_at = clock_timestamp()
  WHERE u.user_id = %(user_id)s
 RETURNING u.friendship_score::float8 AS score;
@@ -191,7 +213,9 @@ RETURNING event_id;
 -- name: write_processed
 UPDATE conversation_events AS e
    SET status = 'PROCESSED', processed_at = clock_timestamp(), friendship_score_change = %(delta)s,
-       new_friendship_level = %(level)s, score_calculation_details = %(details)s::jsonb, error_code = NULL,
+       new_friendship_level = %(level)s, error_code = NULL,
+       score_calculation_details = %(details)s::jsonb || CASE WHEN %(topic_left_out)s::text IS NULL THEN '{}'
+                                       ELSE jsonb_build_object('topic_left_out', %(topic_left_out)s::text) END,
        error_details = NULL, next_attempt_at = NULL, parked_log = NULL, {bill}, {outcome}, {unclaimed}
  WHERE {mine}
 RETURNING e.id;

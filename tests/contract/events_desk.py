@@ -10,6 +10,7 @@ from repository.connection import Database, Row
 from repository.deaths import Account, record
 from repository.events import Events
 from repository.rows import Bill, Claimed, ClaimRequest, Contended, Refused, Sighting, UserStatus
+from repository.topics import TopicGain
 
 NUMBERS = count(1)
 ACCOUNT_CAUSE = "rss_hard"
@@ -28,11 +29,10 @@ def request(conversation: str = "talk", **changes: Any) -> ClaimRequest:
 
 
 def adding(delta: float, level: str = "PHASE1_STRANGER") -> Callable[[UserStatus], UserStatus]:
-    """A step that adds to the score and counts the conversations of a topic."""
+    """A step that adds to the score."""
 
     def advance(before: UserStatus) -> UserStatus:
-        turns = before.topic_metrics.get("movie", {}).get("turns", 0) + 1
-        return UserStatus(before.score + delta, level, {**before.topic_metrics, "movie": {"turns": turns}})
+        return UserStatus(before.score + delta, level)
 
     return advance
 
@@ -110,7 +110,12 @@ class Desk:
 
     def complete(self, claim: Claimed, delta: float = 10.0, bill: Bill | None = None) -> UserStatus:
         return self.events.complete(
-            claim, delta=delta, details={"turns": 2}, advance=adding(delta), bill=bill
+            claim,
+            delta=delta,
+            details={"turns": 2},
+            advance=adding(delta),
+            topic=TopicGain("movie", delta, 1),
+            bill=bill,
         )
 
     def fail(

@@ -10,6 +10,7 @@ from repository.connection import Database
 from repository.errors import BadData, Busy, DatabaseAway, Fenced
 from repository.events import Events
 from repository.rows import Claimed, UserStatus
+from repository.topics import TopicGain
 from tests.contract.conftest import LEASE_S
 from tests.contract.events_desk import Desk, adding, request
 from tests.fixtures.eventually import eventually
@@ -35,7 +36,8 @@ def far(migrated_database_url: str, proxy: Proxy) -> Iterator[Events]:
 
 
 def complete(events: Events, claim: Claimed, delta: float = 10.0) -> UserStatus:
-    return events.complete(claim, delta=delta, details={"turns": 2}, advance=adding(delta))
+    topic = TopicGain("movie", delta, 1)
+    return events.complete(claim, delta=delta, details={"turns": 2}, advance=adding(delta), topic=topic)
 
 
 def assert_counted_once(desk: Desk, delta: float = 10.0) -> None:
@@ -49,7 +51,7 @@ def test_a_completed_event_shows_its_change_and_leaves_no_claim(desk: Desk) -> N
     claim = desk.claim()
     desk.events.park(claim.key, b"parked")
     status = desk.complete(claim, 12.5)
-    assert status == UserStatus(12.5, "PHASE1_STRANGER", {"movie": {"turns": 1}})
+    assert status == UserStatus(12.5, "PHASE1_STRANGER")
     row = desk.row()
     assert (row["status"], row["friendship_score_change"], row["new_friendship_level"]) == (
         "PROCESSED",
@@ -75,12 +77,12 @@ def test_a_completed_event_shows_its_change_and_leaves_no_claim(desk: Desk) -> N
 
 
 def test_a_second_conversation_adds_to_the_first(desk: Desk) -> None:
-    """The step sees what is stored: score, level and topics."""
+    """The step sees what is stored: score and level."""
     desk.complete(desk.claim("a"), 10.0)
     status = desk.events.complete(
         desk.claim("b"), delta=0.25, details={}, advance=adding(0.25, "PHASE3_FRIEND")
     )
-    assert status == UserStatus(10.25, "PHASE3_FRIEND", {"movie": {"turns": 2}})
+    assert status == UserStatus(10.25, "PHASE3_FRIEND")
     assert [(row["seq"], row["score_before"], row["score_after"]) for row in desk.ledger()] == [
         (1, 0, 10),
         (2, 10, 10.25),
@@ -242,7 +244,8 @@ def test_first_conversations_of_a_new_user_at_once_all_count(migrated_database_u
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, [claims[number::8] for number in range(8)]))
     assert desk.user()["friendship_score"] == 40.0
-    assert desk.user()["topic_metrics"] == {"movie": {"turns": 40}}
+    topic = desk.user()["topic_metrics"]["movie"]
+    assert (topic["score"], topic["turns"]) == (40.0, 40)
     ledger = desk.ledger()
     assert [row["seq"] for row in ledger] == list(range(1, 41))
     assert [row["score_before"] for row in ledger] == [float(number) for number in range(40)]
@@ -267,11 +270,9 @@ def test_a_user_row_made_anew_does_not_stop_its_user(desk: Desk) -> None:
 
 
 def test_what_another_program_left_in_the_users_row_is_taken_as_it_is(desk: Desk) -> None:
-    """A score, a level and topics from before count on; topics of no use count as none."""
-    desk.run(
-        "INSERT INTO friendship_status (user_id, friendship_score, topic_metrics) VALUES ('lan', 90.5, '[1]')"
-    )
-    assert desk.complete(desk.claim(), 10.0) == UserStatus(100.5, "PHASE1_STRANGER", {"movie": {"turns": 1}})
+    """A score and a level from before count on."""
+    desk.run("INSERT INTO friendship_status (user_id, friendship_score) VALUES ('lan', 90.5)")
+    assert desk.complete(desk.claim(), 10.0) == UserStatus(100.5, "PHASE1_STRANGER")
 
 
 @pytest.mark.parametrize("delta", [float("nan"), float("inf")])

@@ -102,3 +102,19 @@ def test_garbage_and_long_values_cost_no_child(start_worker: Callable[..., Worke
     worker.wait_until(lambda: desk.status("half") == "PROCESSED", "it is mended in place")
     assert worker.logged("child_exited") == []
     assert worker.stop() == 0
+
+
+def test_what_a_user_has_grown_to_costs_no_child(start_worker: Callable[..., Worker], desk: Desk) -> None:
+    """19 MB of topics stay in the database: the next message of that user is scored by a child of usual size."""
+    desk.query(
+        "INSERT INTO friendship_status (user_id, topic_metrics) SELECT 'user-1', jsonb_object_agg("
+        "repeat('x', 200) || i, jsonb_build_object('score', i, 'turns', i, 'last_date', '2026-01-01T00:00:00Z'))"
+        " FROM generate_series(1, 70000) AS i RETURNING user_id"
+    )
+    worker = start_worker("--rss-mb=100", "--max-message-mb=20", "--allow-overcommit")
+    worker.wait_for("child_ready", times=2)
+    desk.publish([make("next", "user-1")])
+    worker.wait_until(lambda: desk.status("next") in {"PROCESSED", "FAILED"}, "it has an outcome")
+    assert (desk.status("next"), worker.logged("child_exited")) == ("PROCESSED", [])
+    assert worker.stop() == 0
+    desk.assert_clean_ending(worker)

@@ -3,7 +3,6 @@
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
@@ -68,7 +67,6 @@ class Bench:
             settings=settings,
             owner="host:1:0",
             rng=Random(1),
-            now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
             clock=self.clock,
             archive=archive,
             analyst=analyst,
