@@ -13,8 +13,12 @@ import msgspec
 from consumer.errors import MalformedMessage
 
 ID_LENGTH_MAX = 255
-FIELD_BYTES_MAX = 1024 * 1024
-"""Of any value but the log, as JSON: a str of it takes up to four times as much."""
+URL_LENGTH_MAX = 2048
+"""Twice the longest key of S3, which has 1024 bytes."""
+LENGTH_MAX = {"conversation_log_url": URL_LENGTH_MAX, "start_time": 64, "end_time": 64}
+"""Characters of a value that becomes part of a row; of any other ID_LENGTH_MAX."""
+ESCAPED_BYTES = 12
+"""The most that JSON takes for a character: a pair of \\u escapes."""
 _ABSENT = (b"", b"null")
 _NOT_JSON = "not JSON"
 _MENDED = rb"\ufffd"
@@ -158,12 +162,14 @@ def _checked(envelope: _Envelope, *, mended: bool) -> Message:
 
 
 def _read(name: str, raw: msgspec.Raw) -> str | None:
-    """Read one value that is no log: a string of bearable length, or null."""
+    """Read one value that is no log: a string within its length, or null. A longer one is never decoded."""
     size = memoryview(raw).nbytes
     if size == 0:
         return None
-    if size > FIELD_BYTES_MAX:
-        raise MalformedMessage(f"{name} has {size} bytes, more than {FIELD_BYTES_MAX}")
+    longest = LENGTH_MAX.get(name, ID_LENGTH_MAX)
+    too_long = f"{name} has more than {longest} characters"
+    if size > ESCAPED_BYTES * longest + len('""'):
+        raise MalformedMessage(too_long)
     try:
         word: str | None = _word.decode(raw)
     except UnicodeDecodeError:
@@ -173,7 +179,9 @@ def _read(name: str, raw: msgspec.Raw) -> str | None:
     except ValueError:
         reason = f"{name} is no JSON string"
     else:
-        return word
+        if word is None or len(word) <= longest:
+            return word
+        reason = too_long
     raise MalformedMessage(reason)
 
 

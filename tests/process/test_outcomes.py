@@ -48,6 +48,7 @@ INVALID = {
     "no user_id": b'{"conversation_id": "bad"}',
     "conversation_id a number": b'{"conversation_id": 5, "user_id": "u"}',
     "user_id too long": body("bad", "u" * 256, conversation_log=ITEMS),
+    "agent_tag too long": body("bad", agent_tag="x" * 256, conversation_log=ITEMS),
     "NUL in the id": body("bad\0", conversation_log=ITEMS),
     "log a string": body("bad", conversation_log="hello"),
     "log a number": body("bad", conversation_log=5),

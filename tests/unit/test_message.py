@@ -139,6 +139,21 @@ def test_a_value_of_many_megabytes_is_never_made_a_string(name: str) -> None:
     assert peak < 0.1 * len(body)
 
 
+@pytest.mark.parametrize(
+    ("name", "longest"),
+    [(name, 255) for name in ("conversation_id", "user_id", "bot_id", "bot_type", "bot_name", "agent_tag")]
+    + [("conversation_log_url", 2048)],
+)
+def test_what_becomes_part_of_a_row_has_a_longest_length(name: str, longest: int) -> None:
+    """In characters, however they are escaped: the longest is kept as it came, one more is refused by its name."""
+    fit = "s3://bucket/".ljust(longest, "😀")
+    for spelled in (orjson.dumps, lambda fields: json.dumps(fields).encode()):
+        fields = {"conversation_id": "c", "user_id": "u", name: fit}
+        assert getattr(parse(spelled(fields)), name) == fit
+        with pytest.raises(MalformedMessage, match=name):
+            parse(spelled(fields | {name: fit + "x"}))
+
+
 def test_mending_and_refusing_take_no_copy() -> None:
     """Neither of a body with half a character in it, nor of one that is no JSON at all."""
     log = b'[{"speaker":"user","text":"' + b"x" * 5_000_000 + rb"\ud83d" + b'"}]'
