@@ -17,11 +17,9 @@ from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote
 
-import orjson
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
-from psycopg.types.json import set_json_loads
 
 from repository.errors import BadDatabaseUrl, Busy, DatabaseAway, Locked
 from repository.failures import ends_session, out_of_memory, translate, wording
@@ -36,9 +34,6 @@ BULKY_BYTES = 1024 * 1024  # of one value; a new connection costs 3 ms
 BUSY_PAUSES_S = (0.02, 0.1, 0.5)  # at most, between tries of a transaction that met another
 
 SQL = load("session")
-
-# For all connections, before the fork: one of its own would copy, and touch, every loader there is
-set_json_loads(orjson.loads)
 
 
 class Database:

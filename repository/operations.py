@@ -3,9 +3,13 @@
 Every change is a few rows and a short transaction, right beside running workers. Times are the database's.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from typing import Any
+
+import orjson
 
 from repository.connection import Connection, Database, Row, rows
 from repository.errors import Busy
@@ -97,7 +101,12 @@ def listing(database: Database, selection: Selection, limit: int) -> list[EventL
 
 def files(database: Database, ids: Sequence[str]) -> dict[str, EventFile]:
     """Give what is known of these conversations, by id; those of which nothing is known are left out."""
-    events = {row["conversation_id"]: row for row in database.execute(SQL["show"], {"ids": list(ids)})}
+    shown = database.execute(SQL["show"], {"ids": list(ids)})
+    events = {
+        row["conversation_id"]: row
+        | {"score_calculation_details": _breakdown(row["score_calculation_details"])}
+        for row in shown
+    }
     ledger = {row["conversation_id"]: row for row in database.execute(SQL["ledger"], {"ids": list(ids)})}
     event_ids = [row["id"] for row in events.values()]
     deaths = database.execute(SQL["deaths"], {"event_ids": event_ids, "ids": list(ids)})
@@ -110,6 +119,18 @@ def files(database: Database, ids: Sequence[str]) -> dict[str, EventFile]:
         for each in ids
         if each in events or each in ledger
     }
+
+
+def _breakdown(text: str | None) -> Any:
+    """Read a breakdown; one that is cut, or that another program wrote for nobody to read, stays a text."""
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+        orjson.dumps(value)  # as it will be printed
+    except (ValueError, RecursionError, TypeError):
+        return text
+    return value
 
 
 def count_requeueable(database: Database, selection: Selection) -> int:

@@ -27,10 +27,13 @@ SELECT e.conversation_id, e.user_id, e.status, e.error_code, e.attempt_count AS 
  LIMIT %(limit)s;
 
 -- name: show
--- Every column of ours; of the log and of the parked message only the bytes.
-SELECT e.conversation_id, e.user_id, e.id, e.status, e.error_code, e.error_details, e.attempt_count, e.next_attempt_at,
-       e.processed_at, e.friendship_score_change, e.new_friendship_level, e.score_calculation_details, e.bot_type,
-       e.bot_id, e.bot_name, e.agent_tag, e.start_time, e.end_time, e.conversation_log_url,
+-- Every column of ours; of the log and of the parked message only the bytes, and of another program's endless texts the
+-- beginning.
+SELECT e.conversation_id, e.user_id, e.id, e.status, e.error_code, left(e.error_details, 2048) AS error_details,
+       e.attempt_count, e.next_attempt_at, e.processed_at, e.friendship_score_change, e.new_friendship_level,
+       left(e.score_calculation_details::text, 10000) AS score_calculation_details, left(e.bot_type, 2048) AS bot_type,
+       left(e.bot_id, 2048) AS bot_id, left(e.bot_name, 2048) AS bot_name, left(e.agent_tag, 2048) AS agent_tag,
+       e.start_time, e.end_time, left(e.conversation_log_url, 2048) AS conversation_log_url,
        octet_length(e.conversation_log::text) AS conversation_log_bytes,
        octet_length(e.parked_log) AS parked_log_bytes, e.claim_epoch, e.outcome_epoch, e.claimed_by, e.lease_until,
        e.unexplained_takeovers, e.publish_count, e.body_bytes, e.peak_rss_bytes, e.processing_ms, e.created_at,

@@ -16,6 +16,8 @@ from itertools import count
 from pathlib import Path
 from typing import NoReturn
 
+import psycopg
+
 MB = 1 << 20
 PAGE = os.sysconf("SC_PAGE_SIZE")
 CAP_BYTES = 4096 * MB
@@ -26,6 +28,7 @@ PREFIX = "runaway-"
 INTEGERS = 250_000  # 32 bytes each, and 8 in their list
 BYTES_STEP = 16 * MB
 MALLOC_STEP = 8 * MB
+JSON_BYTES = 16 * MB
 SHARED_FILE_BYTES = 64 * MB
 SHARED_STEP = 2 * MB  # what the kernel can map with one entry, where the file's pages lie together
 
@@ -45,6 +48,9 @@ class Kind(StrEnum):
     MALLOC = "malloc"  # in C, which raises MemoryError when malloc returns NULL
     SHARED = "shared"  # the same file mapped again and again: resident, and yet nobody's memory
     MEMORY_ERROR = "memory_error"  # raised at once, with memory left
+    DECODER = (
+        "decoder"  # what reads the database's JSON, of a text that is four times as large once it is a str
+    )
     SEGFAULT = "segfault"  # as malloc, in C that does not look whether it got any
 
 
@@ -104,6 +110,16 @@ def _unchecked_malloc() -> Iterator[None]:
         yield
 
 
+def _decoder() -> Iterator[None]:
+    loader = psycopg.adapters.get_loader(psycopg.adapters.types["jsonb"].oid, psycopg.pq.Format.TEXT)
+    assert loader is not None
+    load = loader(psycopg.adapters.types["jsonb"].oid).load
+    text = b'"\xf0\x9f\xa6\x95' + b"x" * JSON_BYTES + b'"'
+    while True:
+        _hoard.append(load(text))
+        yield
+
+
 def _shared() -> Iterator[None]:
     with tempfile.TemporaryFile() as file:
         # In one call: then the file's pages come in large pieces, which are mapped as such
@@ -126,5 +142,6 @@ STEPS: dict[Kind, Callable[[], Iterator[None]]] = {
     Kind.MALLOC: _malloc,
     Kind.SHARED: _shared,
     Kind.MEMORY_ERROR: _memory_error,
+    Kind.DECODER: _decoder,
     Kind.SEGFAULT: _unchecked_malloc,
 }

@@ -86,6 +86,27 @@ def test_a_file_holds_all_but_the_text(desk: Desk) -> None:
     assert found["gone"].ledger["delta"] == 10.0
 
 
+@pytest.mark.parametrize(
+    ("details", "shown"),
+    [
+        ('{"change": 1.5}', {"change": 1.5}),
+        ("[" * 3000 + "]" * 3000, "[" * 3000 + "]" * 3000),
+        ("1" * 6000, "1" * 6000),
+        (f'"{"x" * 20_000_000}"', '"' + "x" * 9999),
+    ],
+    ids=["ours", "deep", "long number", "endless"],
+)
+def test_a_file_shows_of_endless_values_the_beginning(desk: Desk, details: str, shown: object) -> None:
+    """Another program's row may hold any size and shape: none of it hinders who looks."""
+    endless = "x" * 3_000_000
+    texts = ("bot_type", "bot_id", "bot_name", "agent_tag", "conversation_log_url", "error_details")
+    desk.insert(score_calculation_details=details, **dict.fromkeys(texts, endless))
+    event = operations.files(desk.database, ["talk"])["talk"].event
+    assert event is not None
+    assert event["score_calculation_details"] == shown
+    assert [len(event[name]) for name in texts] == [2048] * len(texts)
+
+
 def test_a_file_knows_every_column_of_ours(desk: Desk) -> None:
     """A column that a later version adds must be shown, or said to be text."""
     desk.insert()
