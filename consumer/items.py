@@ -3,6 +3,7 @@
 import contextlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -23,6 +24,9 @@ begins like one of Unicode's blanks."""
 PEEK_BYTES = 4096
 """Of a longer text only so much is decoded to see that it is not blank: a str may take four times its bytes."""
 
+CHARACTER_BYTES = 1024
+"""A longer `character` names nobody, and is not decoded."""
+
 _ESCAPES = re.compile(r"\\(?:u([0-9a-fA-F]{4})|[fnrt]|u[0-9a-fA-F]{0,3}$|$)")
 
 
@@ -31,7 +35,7 @@ class Item(msgspec.Struct, gc=False):
 
     speaker: Literal["pika", "user"] | None = None
     text: msgspec.Raw = msgspec.Raw()
-    character: str | None = None
+    character: msgspec.Raw = msgspec.Raw()
     content: msgspec.Raw = msgspec.Raw()
 
 
@@ -69,13 +73,21 @@ def one_by_one(raws: Iterable[msgspec.Raw]) -> Iterator[Item | None]:
             yield item
 
 
-def by_character(character: str | None) -> bytes | None:
+def by_character(character: msgspec.Raw) -> bytes | None:
     """Say who speaks in an item of the second form: ROBOT, CHILD or nobody known."""
-    if character is None:
+    name = bytes(character)
+    return _named(name) if len(name) <= CHARACTER_BYTES else None
+
+
+@lru_cache(maxsize=64)  # the same few names in all of a log
+def _named(character: bytes) -> bytes | None:
+    try:
+        name = _text.decode(character)
+    except ValueError:  # also of none at all
         return None
-    if "BOT" in character or "PIKA" in character:
+    if "BOT" in name or "PIKA" in name:
         return ROBOT
-    return CHILD if "USER" in character else None
+    return CHILD if "USER" in name else None
 
 
 def decoded(text: msgspec.Raw | bytes | memoryview) -> str:

@@ -72,6 +72,20 @@ def test_unusable_items_are_dropped_and_counted() -> None:
         transcribe(orjson.dumps(odd), "u", "c")
 
 
+def test_a_speaker_of_many_megabytes_is_never_made_a_string() -> None:
+    """Nobody is called so: the item cannot be used, and a str of it would take four times its size."""
+    long = "BOT" + "\N{GRINNING FACE}" * 500_000
+    log = orjson.dumps([{"character": long, "content": "x"}, {"character": "USER", "content": "a"}])
+    tracemalloc.start()
+    try:
+        transcript = transcribe(log, "u", "c")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (transcript.messages, transcript.unusable) == (1, 1)
+    assert peak < 1.5 * len(log)
+
+
 def test_an_empty_log_has_no_messages() -> None:
     """Nothing said is no mistake."""
     assert read([])[0].messages == 0
