@@ -12,7 +12,7 @@ from random import Random
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from consumer.errors import LogUnavailable, LogUnusable, MalformedMessage, NothingUsable
-from consumer.message import Json, parse
+from consumer.message import URL_LENGTH_MAX, Json, parse
 from consumer.pace import Pace
 from consumer.patience import Patience
 from consumer.ports import Store
@@ -38,6 +38,8 @@ def stored(log: StoredLog, event: EventKey, max_bytes: int) -> Json:
     max_bytes: the largest message that is ever parsed. Raises LogUnavailable when it cannot be read, or is another
     conversation's.
     """
+    if log.data is None:
+        raise LogUnavailable(f"the row: the log is too large: over {max_bytes} bytes")
     if log.kind == "row":
         return log.data
     try:
@@ -123,6 +125,8 @@ class Sources:
     def _in_s3(self, claim: Claimed) -> Found:
         if claim.conversation_log_url is None:
             raise LogUnavailable("no URL is known")
+        if len(claim.conversation_log_url) > URL_LENGTH_MAX:
+            raise LogUnavailable(f"its URL has more than {URL_LENGTH_MAX} characters")
         if self._archive is None:
             raise LogUnavailable("S3 is not in use, as S3_ALLOWED_BUCKETS names no bucket")
         self._patience.give_back_if_over("stopping before the log was fetched")
@@ -142,7 +146,7 @@ class Sources:
 
     def _in_row(self, claim: Claimed) -> Found:
         report = partial(self._runtime.claimed, claim.event_id, claim.epoch)
-        row = self._patience.hold(report, partial(self._store.stored_log, claim.key))
+        row = self._patience.hold(report, partial(self._store.stored_log, claim.key, self._max_bytes))
         if row is None:
             raise LogUnavailable("none in the row")
         return Found(stored(row, claim.key, self._max_bytes), "row")

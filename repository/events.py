@@ -236,10 +236,17 @@ class Events:
         values = failure(code, details, None) | {"conversation_id": conversation_id}
         return bool(self._database.execute(SQL["refuse"], values))
 
-    def stored_log(self, event: EventKey) -> StoredLog | None:
-        """Read the log kept in the event's row; None when there is none. Raises EventGone."""
-        row = found_row(self._database.execute(SQL["stored_log"], asdict(event)))
-        return None if row["data"] is None else StoredLog(row["kind"], bytes(row["data"]))
+    def stored_log(self, event: EventKey, max_bytes: int) -> StoredLog | None:
+        """Read the log kept in the event's row; None when there is none.
+
+        max_bytes: of the largest that is read. Raises EventGone.
+        """
+        found = self._database.execute(SQL["stored_log"], asdict(event) | {"max_bytes": max_bytes})
+        if not found:
+            self._fate(asdict(event))
+            return None
+        data = found[0]["data"]
+        return StoredLog(found[0]["kind"], None if data is None else bytes(data))
 
     def _parameters(self, request: ClaimRequest) -> dict[str, Any]:
         values = asdict(request)

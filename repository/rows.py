@@ -155,8 +155,8 @@ class UserStatus:
 class StoredLog:
     """A log out of the event's row.
 
-    row: the JSON list, UTF-8. parked: the zlib-compressed body of an earlier message.
+    row: the JSON list, UTF-8. parked: the zlib-compressed body of an earlier message. data: None for one too large.
     """
 
     kind: Literal["row", "parked"]
-    data: bytes
+    data: bytes | None

@@ -51,8 +51,10 @@ peak_rss_bytes = CASE WHEN %(peak_rss_bytes)s::bigint IS NULL THEN e.peak_rss_by
 processing_ms = coalesce(%(processing_ms)s::integer, e.processing_ms)
 
 -- fragment: claimed
+-- Another program's texts may be of any length: each is cut one character beyond what is used, which shows it.
 e.id AS event_id, e.conversation_id, e.user_id, e.claim_epoch AS epoch, e.attempt_count AS attempt, e.claimed_by,
-e.bot_type, e.agent_tag, nullif(e.conversation_log_url, '') AS conversation_log_url, {log_in_row} AS log_in_row,
+left(e.bot_type, 256) AS bot_type, left(e.agent_tag, 256) AS agent_tag,
+nullif(left(e.conversation_log_url, 2049), '') AS conversation_log_url, {log_in_row} AS log_in_row,
 e.parked_log IS NOT NULL AS log_parked, e.claim_epoch - e.outcome_epoch AS claims_since_outcome, {blames} AS blames
 
 -- fragment: seen
@@ -65,8 +67,11 @@ SELECT e.id AS event_id, e.conversation_id, e.user_id, e.status, e.claim_epoch A
     ON {its_death} AND d.claim_epoch = e.claim_epoch AND d.claimed_by = e.claimed_by
 
 -- fragment: topics
--- Another program writes this column too: what is no object holds no topic, and what is no object is no topic.
-CASE WHEN jsonb_typeof(u.topic_metrics::jsonb) = 'object' THEN u.topic_metrics::jsonb ELSE '{}' END
+-- Another program writes this column too: what is no object holds no topic. Materialized, it is decompressed once for
+-- all that is asked of it; the sum is what does that.
+SELECT CASE WHEN jsonb_typeof(u.topic_metrics::jsonb) = 'object' THEN u.topic_metrics::jsonb ELSE '{}' END || '{}'
+       AS topics
+  FROM friendship_status AS u WHERE u.user_id = %(user_id)s
 
 -- name: claim
 -- Take an event that is free. PROCESSING under my own name is mine already, the reply was lost: nothing is counted twice.
@@ -181,26 +186,30 @@ SELECT (SELECT coalesce(max(l.seq), 0) FROM score_ledger AS l WHERE l.user_id = 
 
 -- name: topic
 -- What the user has of one topic; read after the user's lock. Numbers as texts, cut where any is out of a float's range.
-SELECT t.topics ? %(topic)s::text AS known,
-       CASE WHEN t.topics ? %(topic)s::text THEN 0
-            ELSE (SELECT count(*) FROM jsonb_object_keys(t.topics)) END AS topics,
-       CASE WHEN jsonb_typeof(t.topics -> %(topic)s::text -> 'score') = 'number'
-            THEN left(t.topics -> %(topic)s::text ->> 'score', 400) END AS score,
-       CASE WHEN jsonb_typeof(t.topics -> %(topic)s::text -> 'turns') = 'number'
-            THEN left(t.topics -> %(topic)s::text ->> 'turns', 400) END AS turns
-  FROM (SELECT {topics} AS topics FROM friendship_status AS u WHERE u.user_id = %(user_id)s OFFSET 0) AS t;
+WITH found AS MATERIALIZED ({topics})
+SELECT f.topics ? %(topic)s::text AS known,
+       CASE WHEN f.topics ? %(topic)s::text THEN 0
+            ELSE (SELECT count(*) FROM jsonb_object_keys(f.topics)) END AS topics,
+       CASE WHEN jsonb_typeof(f.topics -> %(topic)s::text -> 'score') = 'number'
+            THEN left(f.topics -> %(topic)s::text ->> 'score', 400) END AS score,
+       CASE WHEN jsonb_typeof(f.topics -> %(topic)s::text -> 'turns') = 'number'
+            THEN left(f.topics -> %(topic)s::text ->> 'turns', 400) END AS turns
+  FROM found AS f;
 
 -- name: write_user
--- Returns the score as stored: an older column may be of less precision.
+-- Returns the score as stored: an older column may be of less precision. Without a topic the topics stay as they are;
+-- what is no object is no topic.
+WITH kept AS MATERIALIZED ({topics})
 UPDATE friendship_status AS u
    SET friendship_score = %(score)s, friendship_level = %(level)s,
-       topic_metrics = CASE WHEN %(topic)s::text IS NULL THEN u.topic_metrics::jsonb ELSE {topics}
-           || jsonb_build_object(%(topic)s::text,
-                  CASE WHEN jsonb_typeof({topics} -> %(topic)s::text) = 'object'
-                       THEN {topics} -> %(topic)s::text ELSE '{}' END
+       topic_metrics = CASE WHEN %(topic)s::text IS NULL THEN u.topic_metrics::jsonb ELSE (
+           SELECT k.topics || jsonb_build_object(%(topic)s::text,
+                  CASE WHEN jsonb_typeof(k.topics -> %(topic)s::text) = 'object'
+                       THEN k.topics -> %(topic)s::text ELSE '{}' END
                   || %(entry)s::jsonb
                   || jsonb_build_object('last_date', to_char(clock_timestamp() AT TIME ZONE 'UTC',
-                                                             'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))) END,
+                                                             'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')))
+             FROM kept AS k) END,
        ledger_seq = %(seq)s, last_interaction_date = clock_timestamp(), updated_at = clock_timestamp()
  WHERE u.user_id = %(user_id)s
 RETURNING u.friendship_score::float8 AS score;
@@ -299,9 +308,12 @@ RETURNING e.id;
 
 -- name: stored_log
 -- A parked log before the row's: it was read, and is what an earlier try worked on. An empty list in the row only when
--- there is nothing else.
-SELECT CASE WHEN e.parked_log IS NOT NULL THEN 'parked' ELSE 'row' END AS kind,
-       CASE WHEN e.parked_log IS NOT NULL THEN e.parked_log
-            WHEN {log_in_row} THEN convert_to(e.conversation_log::text, 'UTF8')
-            WHEN e.conversation_log = '[]' THEN '[]'::bytea END AS data
-  FROM conversation_events AS e WHERE {this_event};
+-- there is nothing else. What is too large stays in the database; a thousandth more is what zlib may add.
+WITH stored AS MATERIALIZED (
+    SELECT CASE WHEN e.parked_log IS NOT NULL THEN 'parked' ELSE 'row' END AS kind,
+           CASE WHEN e.parked_log IS NOT NULL THEN e.parked_log
+                WHEN {log_in_row} THEN convert_to(e.conversation_log::text, 'UTF8')
+                WHEN e.conversation_log = '[]' THEN '[]'::bytea END AS data
+      FROM conversation_events AS e WHERE {this_event})
+SELECT s.kind, CASE WHEN octet_length(s.data) <= %(max_bytes)s::bigint * 1.001 + 100 THEN s.data END AS data
+  FROM stored AS s WHERE s.data IS NOT NULL;

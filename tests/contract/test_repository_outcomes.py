@@ -35,7 +35,7 @@ def test_a_failure_parks_the_log_of_its_message(desk: Desk) -> None:
     """In the same statement, so the message may be acknowledged."""
     claim = desk.claim(carries_log=True)
     desk.fail(claim, parked=b"parked")
-    assert desk.events.stored_log(claim.key) == StoredLog("parked", b"parked")
+    assert desk.events.stored_log(claim.key, 2**26) == StoredLog("parked", b"parked")
 
 
 def test_a_log_that_is_in_the_row_is_not_parked_by_a_loser(desk: Desk) -> None:
@@ -53,7 +53,7 @@ def test_the_holders_own_log_goes_before_the_rows(desk: Desk) -> None:
     desk.insert(conversation_log=LOG)
     claim = desk.claim(carries_log=True)
     desk.fail(claim, parked=b"holder's")
-    assert desk.events.stored_log(claim.key) == StoredLog("parked", b"holder's")
+    assert desk.events.stored_log(claim.key, 2**26) == StoredLog("parked", b"holder's")
 
 
 def test_a_url_on_the_row_keeps_nothing(desk: Desk) -> None:
@@ -275,8 +275,9 @@ def test_the_rows_log_comes_as_the_bytes_of_its_list(desk: Desk) -> None:
     desk.insert(conversation_log=LOG)
     claim = desk.claim()
     desk.events.park(claim.key, b"never")
-    stored = desk.events.stored_log(claim.key)
+    stored = desk.events.stored_log(claim.key, 2**26)
     assert stored is not None
+    assert stored.data is not None
     assert stored.kind == "row"
     assert "hôm nay em có vui không?".encode() in stored.data
 
@@ -299,7 +300,20 @@ def test_an_empty_log_in_the_row_comes_after_a_parked_one(
 ) -> None:
     """Words that exist somewhere win; an empty list is a log only when there is nothing else."""
     desk.insert(conversation_log=in_row, parked_log=parked)
-    assert desk.events.stored_log(EventKey(desk.row()["id"], "talk", "lan")) == expected
+    assert desk.events.stored_log(EventKey(desk.row()["id"], "talk", "lan"), 2**26) == expected
+
+
+def test_a_log_beyond_the_limit_stays_in_the_database(desk: Desk) -> None:
+    """Another program's row may hold any size: what is not to be read is not fetched."""
+    desk.insert("row", conversation_log=f'["{"x" * 5000}"]')
+    desk.insert("parked", parked_log=b"x" * 5004)
+    for conversation in ("row", "parked"):
+        key = EventKey(desk.row(conversation)["id"], conversation, "lan")
+        kept = desk.events.stored_log(key, 5004)
+        assert kept is not None
+        assert kept.data is not None
+        assert len(kept.data) == 5004
+        assert desk.events.stored_log(key, 4800) == StoredLog(kept.kind, None)
 
 
 def test_a_large_log_goes_in_and_out_unchanged(desk: Desk) -> None:
@@ -307,7 +321,7 @@ def test_a_large_log_goes_in_and_out_unchanged(desk: Desk) -> None:
     claim = desk.claim()
     body = bytes(range(256)) * 20_000
     desk.events.park(claim.key, body)
-    assert desk.events.stored_log(claim.key) == StoredLog("parked", body)
+    assert desk.events.stored_log(claim.key, 2**26) == StoredLog("parked", body)
 
 
 def test_a_claim_that_only_settles_is_no_attempt(desk: Desk) -> None:

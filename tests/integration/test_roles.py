@@ -125,7 +125,7 @@ def test_every_write_of_a_worker_is_allowed(worker_database: Database, desk: Des
     assert mine is not None
     events.park(mine.key, b"log")
     events.fail(mine, code="X", details="", delay_s=None, parked=b"log")
-    assert events.stored_log(mine.key) is not None
+    assert events.stored_log(mine.key, 2**26) is not None
     past, mark = Past(worker_database), Mark(unclaimed.body_bytes, unclaimed.body_crc32, None)
     assert past.history(mark).deaths == 1
     past.forgive(mark)

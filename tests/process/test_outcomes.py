@@ -217,3 +217,26 @@ def test_a_log_that_is_nowhere_is_unavailable(worker: Worker, desk: Desk) -> Non
     desk.publish_raw(body("nowhere", conversation_log=ITEMS))
     worker.wait_until(lambda: desk.status("nowhere") == "PROCESSED", "the log has come")
     finish(worker, desk)
+
+
+def test_endless_values_in_another_programs_row_end_like_any_other(worker: Worker, desk: Desk) -> None:
+    """Neither a child nor the queue is held up: the score counts, and what cannot be used is said."""
+    log = orjson.dumps(ITEMS).decode()
+    insert = (
+        "INSERT INTO conversation_events (conversation_id, user_id, agent_tag, bot_type, conversation_log_url,"
+        " conversation_log) VALUES (%s, 'user-1', repeat('x', 20000000), repeat('x', 20000000),"
+        " 's3://bucket/' || repeat('x', 20000000), %s::jsonb) RETURNING id"
+    )
+    desk.query(insert, "endless", log)
+    desk.query(insert, "large", f'[{{"speaker": "user", "text": "{"x" * 5_000_000}"}}]')
+    desk.publish_raw(body("endless"))
+    desk.publish_raw(body("large"))
+    ended(worker, desk, "endless", "PROCESSED")
+    ended(worker, desk, "large", "FAILED")
+    scored, failed = desk.event("endless"), desk.event("large")
+    assert scored is not None
+    assert scored["score_calculation_details"]["topic_left_out"] == "its name has more than 255 characters"
+    assert failed is not None
+    assert failed["error_code"] == "LOG_UNAVAILABLE"
+    assert "the row: the log is too large: over 4194304 bytes" in failed["error_details"]
+    finish(worker, desk)
