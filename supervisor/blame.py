@@ -4,8 +4,9 @@ A message is blamed only for what it can have caused: our kill for the hard budg
 an exit code that no child chooses, a kill by the kernel's OOM killer that its counter shows. A SIGKILL that nothing
 explains is a stranger's.
 
-Whoever asks for more than its wall allows ends in one of three ways, which are one cause: a MemoryError, or a crash
-near the wall of code that did not look whether it had got what it asked for.
+Whoever asks for more than its wall allows ends in one of two ways, which are one cause: a MemoryError, whatever the
+size, or a crash near the wall of code that did not look whether it had got what it asked for. Far from the wall such a
+crash looks like any other: so no decoder is used that ends so (docs/decisions/0027).
 """
 
 import signal

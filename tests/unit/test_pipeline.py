@@ -22,6 +22,7 @@ from repository.deaths import History, Mark
 from repository.errors import BadData, DatabaseAway, EventGone, Fenced, Locked, RepositoryError
 from repository.locks import Locks
 from repository.rows import Claimed, Contended, Refusal, Refused, StoredLog
+from repository.topics import TopicGain
 from tests.fixtures.fakes import (
     SEEN,
     FakeAnalyst,
@@ -156,6 +157,20 @@ def test_a_conversation_is_claimed_called_and_completed(bench: Bench) -> None:
         "called answered",
         "writing",
     ]
+
+
+@pytest.mark.parametrize(
+    ("body", "kept", "topic"), [(BODY, "school", "movie"), (IDS, "school", "school"), (IDS, None, None)]
+)
+def test_a_conversation_counts_for_its_topic(
+    bench: Bench, body: bytes, kept: str | None, topic: str | None
+) -> None:
+    """The message's before the row's, with the same change and turns as the score."""
+    bench.store.claims[0] = replace(CLAIM, agent_tag=kept)
+    bench.store.log = StoredLog("row", orjson.dumps(LOG))
+    assert bench.handle(body) is Outcome.PROCESSED
+    gain = None if topic is None else TopicGain(topic, 10.5, 1)
+    assert bench.arguments("complete")["topic"] == gain
 
 
 def test_a_database_that_goes_away_before_the_claim_is_waited_for(bench: Bench) -> None:
@@ -567,6 +582,17 @@ def test_the_row_comes_after_s3() -> None:
     assert bench.handle(IDS) is Outcome.PROCESSED
     assert bench.arguments("complete")["details"]["log_source"] == "row"
     assert "fetched failed" in bench.runtime.reports
+
+
+def test_an_endless_url_in_the_row_is_never_asked_for() -> None:
+    """Another program's row may hold one, of which the claim gives a beginning."""
+    bench, archive = with_archive(STORED)
+    bench.store.claims[0] = replace(CLAIM, conversation_log_url=URL.ljust(2049, "x"))
+    assert bench.handle(IDS) is Outcome.FAILED
+    assert archive.urls == []
+    written = bench.arguments("fail")
+    assert written["code"] == "LOG_UNAVAILABLE"
+    assert "its URL has more than 2048 characters" in written["details"]
 
 
 @pytest.mark.parametrize("in_use", [True, False])
