@@ -10,6 +10,8 @@ from typing import Any
 
 TOPICS_MAX = 1000
 """Of one user. Further topics are not added; those that are there still grow."""
+BYTES_MAX = 64 * 2**20
+"""Of the whole column, as jsonb. PostgreSQL writes it anew for each conversation, in about 18 ms a MB."""
 NAME_MAX = 255
 COUNT_MAX = 2.0**53
 """Beyond it adding one changes nothing."""
@@ -26,8 +28,9 @@ class TopicGain:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What the user's row says of the topic. topics: how many the row has, counted only for a new one."""
+    """What the user's row says of the topic. size_bytes: of all topics. topics: their number, counted for a new one."""
 
+    size_bytes: int
     known: bool
     topics: int
     score: str | None
@@ -38,6 +41,8 @@ def obstacle(gain: TopicGain, kept: Kept) -> str | None:
     """Say why the topic cannot be added; None when it can."""
     if len(gain.name) > NAME_MAX:
         return f"its name has more than {NAME_MAX} characters"
+    if kept.size_bytes > BYTES_MAX:
+        return f"the user's topics take more than {BYTES_MAX >> 20} MB"
     if not kept.known and kept.topics >= TOPICS_MAX:
         return f"the user has {TOPICS_MAX} topics already"
     return None

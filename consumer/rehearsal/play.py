@@ -125,7 +125,7 @@ def script() -> Mapping[bytes, Row]:
         event["claim"]: claimed,
         event["lock_event"]: {"id": 1},
         event["lock_user"]: {"score": 1.5, "level": "PHASE1_STRANGER", "ledger_seq": 1},
-        event["topic"]: {"known": True, "topics": 0, "score": "1.5", "turns": "1"},
+        event["topic"]: {"size_bytes": 50, "known": True, "topics": 0, "score": "1.5", "turns": "1"},
         event["ledger_of_user"]: {"seq": 1, "applied": None, "applied_to": None},
         event["write_user"]: {"score": 2.5},
         event["write_ledger"]: {"event_id": 1},

@@ -187,7 +187,7 @@ SELECT (SELECT coalesce(max(l.seq), 0) FROM score_ledger AS l WHERE l.user_id = 
 -- name: topic
 -- What the user has of one topic; read after the user's lock. Numbers as texts, cut where any is out of a float's range.
 WITH found AS MATERIALIZED ({topics})
-SELECT f.topics ? %(topic)s::text AS known,
+SELECT pg_column_size(f.topics) AS size_bytes, f.topics ? %(topic)s::text AS known,
        CASE WHEN f.topics ? %(topic)s::text THEN 0
             ELSE (SELECT count(*) FROM jsonb_object_keys(f.topics)) END AS topics,
        CASE WHEN jsonb_typeof(f.topics -> %(topic)s::text -> 'score') = 'number'
@@ -308,12 +308,15 @@ RETURNING e.id;
 
 -- name: stored_log
 -- A parked log before the row's: it was read, and is what an earlier try worked on. An empty list in the row only when
--- there is nothing else. What is too large stays in the database; a thousandth more is what zlib may add.
+-- there is nothing else. What is too large stays in the database, data NULL; a thousandth more is what zlib may add. As
+-- jsonb a log takes at most three times its text: one that surely is too large is not even spelled, which takes seconds.
 WITH stored AS MATERIALIZED (
-    SELECT CASE WHEN e.parked_log IS NOT NULL THEN 'parked' ELSE 'row' END AS kind,
-           CASE WHEN e.parked_log IS NOT NULL THEN e.parked_log
-                WHEN {log_in_row} THEN convert_to(e.conversation_log::text, 'UTF8')
-                WHEN e.conversation_log = '[]' THEN '[]'::bytea END AS data
+    SELECT e.parked_log, {log_in_row} OR e.conversation_log = '[]' AS in_row,
+           CASE WHEN e.parked_log IS NULL AND ({log_in_row} OR e.conversation_log = '[]')
+                 AND pg_column_size(e.conversation_log || '[]') <= 3 * %(max_bytes)s::bigint + 100
+                THEN e.conversation_log::text END AS log
       FROM conversation_events AS e WHERE {this_event})
-SELECT s.kind, CASE WHEN octet_length(s.data) <= %(max_bytes)s::bigint * 1.001 + 100 THEN s.data END AS data
-  FROM stored AS s WHERE s.data IS NOT NULL;
+SELECT CASE WHEN s.parked_log IS NOT NULL THEN 'parked' ELSE 'row' END AS kind,
+       CASE WHEN octet_length(s.parked_log) <= %(max_bytes)s::bigint * 1.001 + 100 THEN s.parked_log
+            WHEN octet_length(s.log) <= %(max_bytes)s::bigint THEN convert_to(s.log, 'UTF8') END AS data
+  FROM stored AS s WHERE s.parked_log IS NOT NULL OR s.in_row;

@@ -303,17 +303,19 @@ def test_an_empty_log_in_the_row_comes_after_a_parked_one(
     assert desk.events.stored_log(EventKey(desk.row()["id"], "talk", "lan"), 2**26) == expected
 
 
-def test_a_log_beyond_the_limit_stays_in_the_database(desk: Desk) -> None:
+@pytest.mark.parametrize(("kind", "size"), [("row", 5004), ("row", 20_000), ("parked", 5004)])
+def test_a_log_beyond_the_limit_stays_in_the_database(desk: Desk, kind: str, size: int) -> None:
     """Another program's row may hold any size: what is not to be read is not fetched."""
-    desk.insert("row", conversation_log=f'["{"x" * 5000}"]')
-    desk.insert("parked", parked_log=b"x" * 5004)
-    for conversation in ("row", "parked"):
-        key = EventKey(desk.row(conversation)["id"], conversation, "lan")
-        kept = desk.events.stored_log(key, 5004)
-        assert kept is not None
-        assert kept.data is not None
-        assert len(kept.data) == 5004
-        assert desk.events.stored_log(key, 4800) == StoredLog(kept.kind, None)
+    if kind == "row":
+        desk.insert(conversation_log=f'["{"x" * (size - 4)}"]')
+    else:
+        desk.insert(parked_log=b"x" * size)
+    key = EventKey(desk.row()["id"], "talk", "lan")
+    kept = desk.events.stored_log(key, size)
+    assert kept is not None
+    assert kept.data is not None
+    assert (kept.kind, len(kept.data)) == (kind, size)
+    assert desk.events.stored_log(key, 4800) == StoredLog(kept.kind, None)
 
 
 def test_a_large_log_goes_in_and_out_unchanged(desk: Desk) -> None:

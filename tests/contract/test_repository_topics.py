@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from repository.topics import NAME_MAX, TOPICS_MAX, TopicGain
+from repository.topics import BYTES_MAX, NAME_MAX, TOPICS_MAX, TopicGain
 from tests.contract.events_desk import Desk, adding
 
 json_values = st.recursive(
@@ -141,6 +141,18 @@ def test_a_user_with_half_a_million_topics_still_counts(desk: Desk) -> None:
     )
     assert left_out(desk, "known") is None
     assert left_out(desk, "new") == f"the user has {TOPICS_MAX} topics already"
+
+
+def test_a_column_too_large_to_be_written_in_time_is_left_alone(desk: Desk) -> None:
+    """No statement's time limit, which would look like a database that is away, and no limit of jsonb is met."""
+    left(desk, f'{{"movie": {{"turns": 1}}, "mark": "{"x" * (BYTES_MAX - 10_000)}"}}')
+    assert add(desk, "a")["turns"] == 4
+    left(desk, f'{{"movie": {{"turns": 1}}, "mark": "{"x" * BYTES_MAX}"}}')
+    assert add(desk, "b") == {"turns": 1}
+    assert add(desk, "c", "new") is None
+    reason = f"the user's topics take more than {BYTES_MAX >> 20} MB"
+    assert [left_out(desk, talk) for talk in "abc"] == [None, reason, reason]
+    assert desk.user()["friendship_score"] == 20.0
 
 
 def test_the_last_topic_that_fits_is_added(desk: Desk) -> None:
