@@ -21,7 +21,7 @@ WRITES: dict[str, Callable[[Desk, Claimed], Any]] = {
     "restore": lambda desk, claim: desk.events.restore(claim),
     "park": lambda desk, claim: desk.events.park(claim.key, b"words"),
     "keep_url": lambda desk, claim: desk.events.keep_url(claim.key, "s3://logs/new"),
-    "stored_log": lambda desk, claim: desk.events.stored_log(claim.key),
+    "stored_log": lambda desk, claim: desk.events.stored_log(claim.key, 2**26),
 }
 
 
