@@ -9,6 +9,8 @@ each thing that can take time on a socket (connect, TLS handshake, send, receive
    has come or the next beat is due, whichever is first.
 3. While the call lasts, `pump` runs at most `BEAT_S` apart (plus its own time): AMQP heartbeats go out during
    a call of any length, in the same thread.
+4. A wait from which this process wakes more than STILL_S late does not count: the process was stopped, or its whole
+   machine was, and the answer may be there. Nothing that the other side does makes a wait late.
 
 Not bounded: getaddrinfo(3), which has no time limit and no beat. Behind a name server that does not answer
 stands the supervisor's message deadline, as behind everything else.
@@ -35,6 +37,9 @@ BEAT_S = 1.0
 # swallows packets (an IPv6 address without a route) would eat the whole call.
 ADDRESS_S = 5.0
 
+STILL_S = 2.0
+"""A busy machine is seldom so late; a wait takes BEAT_S at most, so limits stay what they are for those that run."""
+
 T = TypeVar("T")
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
@@ -48,7 +53,7 @@ def pause_ms(now: float, *moments: float) -> int:
 
 
 class Pulse:
-    """Runs `pump` once a second for as long as it is asked to.
+    """Runs `pump` once a second for as long as it is asked to, and knows what time does not count.
 
     `pump` must return quickly, as its time is the call's, and must not raise; if it does, the call is broken
     off, its connection closed, and the exception comes out of the call as it is.
@@ -56,7 +61,21 @@ class Pulse:
 
     def __init__(self, pump: Callable[[], None]) -> None:
         self._pump = pump
+        self._still_s = 0.0
         self.due = time.monotonic() + BEAT_S
+
+    def now(self) -> float:
+        """Return the time: monotonic seconds less those in which this process stood still."""
+        return time.monotonic() - self._still_s
+
+    def sleep(self, poll: select.poll, end: float) -> None:
+        """Sleep until `poll` has something, the time is `end`, or a beat is due."""
+        began = time.monotonic()
+        limit_ms = pause_ms(began, end + self._still_s, self.due)
+        poll.poll(limit_ms)
+        took_s = time.monotonic() - began
+        if took_s > limit_ms / 1000 + STILL_S:
+            self._still_s += took_s
 
     def beat(self) -> None:
         """Run `pump` if it is due."""
@@ -67,7 +86,7 @@ class Pulse:
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """The moment by which one call must have ended (`end`, monotonic seconds), and the pulse until then."""
+    """The moment by which one call must have ended (`end`, in the pulse's time), and the pulse until then."""
 
     end: float
     pulse: Pulse
@@ -75,22 +94,23 @@ class Deadline:
     @classmethod
     def after(cls, limit_s: float, pump: Callable[[], None]) -> "Deadline":
         """Start the time of a call."""
-        return cls(time.monotonic() + limit_s, Pulse(pump))
+        pulse = Pulse(pump)
+        return cls(pulse.now() + limit_s, pulse)
 
     def within(self, limit_s: float) -> "Deadline":
         """Return a deadline no later than this one, at most `limit_s` seconds from now."""
-        return Deadline(min(self.end, time.monotonic() + limit_s), self.pulse)
+        return Deadline(min(self.end, self.pulse.now() + limit_s), self.pulse)
 
     def passed(self) -> bool:
         """Beat if a beat is due; say whether the moment has come."""
         self.pulse.beat()
-        return time.monotonic() >= self.end
+        return self.pulse.now() >= self.end
 
     def wait(self, sock: socket.socket, events: int) -> None:
         """Sleep until the socket has one of these poll events, the moment has come, or a beat is due."""
         poll = select.poll()
         poll.register(sock, events)
-        poll.poll(pause_ms(time.monotonic(), self.end, self.pulse.due))
+        self.pulse.sleep(poll, self.end)
 
 
 class _Act(NamedTuple):

@@ -100,7 +100,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """The breaker at one moment. Times are monotonic seconds.
+    """The breaker at one moment. Times are awake seconds.
 
     failures: in a row, since first_failed_at. opened_at: when it was last closed no more. failed_probes: since then.
     due_at: when the next probe may be made; probed_at: when the last one was. prober: who makes it. permits: how many

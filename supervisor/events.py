@@ -195,6 +195,14 @@ class AccountUnwritten:
 
 
 @dataclass(frozen=True, slots=True)
+class StoodStill:
+    """The supervisor itself could not run for so long: no limit counts that time."""
+
+    level: ClassVar[int] = WARNING
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryTight:
     """The container is near its limit: idle children are replaced, the largest first, until it is not."""
 
@@ -311,6 +319,7 @@ Event = (
     | AccountDelayed
     | AccountUnwritten
     | MemoryTight
+    | StoodStill
     | Waiting
     | Back
     | BreakerOpened

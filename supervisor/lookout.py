@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from supervisor import budget, sampling
+from supervisor.awake import AwakeClock
 from supervisor.board import Board
 from supervisor.breaker import NO_CALLS, Calls
 from supervisor.lifecycle import State
 from supervisor.limits import SupervisorSettings
-from supervisor.reading import Reading
+from supervisor.reading import Reading, SlotView
 from supervisor.roster import Child
-from supervisor.sampling import Due
+from supervisor.sampling import AT_ONCE, Due
 from supervisor.watched import Watched
 
 PAGES_EVERY_S = 1.0
@@ -19,16 +20,17 @@ PAGES_EVERY_S = 1.0
 
 
 class Lookout:
-    """Reads who is due, and keeps the last readings by page.
+    """Reads who is due, and keeps the last readings by page, all in awake time.
 
     sizes: resident bytes, when last there were any: a process gives them back before it can be reaped. calls: of all
     children, those that are gone included.
     """
 
-    def __init__(self, board: Board, settings: SupervisorSettings, now: float) -> None:
+    def __init__(self, board: Board, settings: SupervisorSettings, clock: AwakeClock) -> None:
         self._board = board
         self._settings = settings
-        self._pages_at = now
+        self._clock = clock
+        self._pages_at = clock.now
         self._calls: dict[int, Calls] = {}
         self.calls = NO_CALLS
         self.readings: dict[int, Reading] = {}
@@ -58,14 +60,24 @@ class Lookout:
             self.calls = sum(self._calls.values(), NO_CALLS)
         return min((due.at for due in dues.values()), default=math.inf)
 
+    def all_due(self, watched: Mapping[int, Watched]) -> None:
+        """Weigh everyone and read every page the next time, whatever was planned."""
+        self._pages_at = -math.inf
+        for seen in watched.values():
+            seen.due = AT_ONCE
+
     def at_last(self, page: int) -> Reading:
         """Return what a child that stands still, or is gone, had in hand, and what it weighed."""
-        return Reading(self._board.view(page), self.sizes.get(page))
+        return Reading(self._view(page), self.sizes.get(page))
 
     def forget(self, page: int) -> None:
         """Keep nothing of a child that is gone."""
         self.readings.pop(page, None)
         self.sizes.pop(page, None)
+
+    def _view(self, page: int) -> SlotView:
+        view = self._board.view(page)
+        return view.timed(self._clock.at) if self._clock.had_gaps else view
 
     def _reported(self, now: float) -> frozenset[int]:
         """Return the pages to read now: those the board names, and all of them once in PAGES_EVERY_S."""
@@ -82,7 +94,7 @@ class Lookout:
         last = self.readings.get(page)
         if last is not None and page not in weights and page not in reported:
             return
-        view = self._board.view(page) if last is None or page in reported else last.view
+        view = self._view(page) if last is None or page in reported else last.view
         if page in weights:
             self.readings[page] = Reading(view, weights[page], now)
         elif last is None:

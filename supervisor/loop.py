@@ -34,6 +34,7 @@ from supervisor import (
     snapshot,
     wall,
 )
+from supervisor.awake import AwakeClock
 from supervisor.blame import Verdict
 from supervisor.board import SPARE_SLOTS
 from supervisor.breaker import Breaker, Resting, Scene
@@ -59,6 +60,9 @@ log = logging.getLogger("friendship.supervisor")
 WHOLE_EVERY_S = 1.0
 """How often the container's memory is read, where it has a limit."""
 
+GAP_TOLD_S = 5.0
+"""A gap of so many seconds in the loop's own turns is told: somebody will ask why nothing happened."""
+
 
 def run(settings: SupervisorSettings, programs: Programs, layout: Layout) -> int:
     """Keep the children running, in the foreground, until told to stop; return the exit code (0, 1 or 2).
@@ -83,10 +87,12 @@ class Loop:
         self.signals = signals
         self.pages = pages
         self.board = board = pages.board
-        self.now = time.monotonic()
+        # What ages are told in; children and the status process write and read monotonic time
+        self.clock = AwakeClock(time.monotonic)
+        self.now = self.clock.now
         self.roster = Roster(settings.children, self.now)
         self.roster.retry_at = self.now + settings.retry_every_s
-        self.lookout = Lookout(board, settings, self.now)
+        self.lookout = Lookout(board, settings, self.clock)
         self.sample_at = self.now
         self.breaker = Breaker()
         self.watched: dict[int, Watched] = {}
@@ -98,7 +104,7 @@ class Loop:
         self.whole_due_at = self.now
         self.own = Own(os.getpid(), _host(), round(time.time(), 3))
         self.herald = Herald(
-            pages.bulletin, Notifier(os.environ), posts=settings.listen is not None, now=self.now
+            pages.bulletin, Notifier(os.environ), posts=settings.listen is not None, now=self.clock.moment
         )
         self.rng = random.Random()  # noqa: S311 - spreads restarts, keeps no secret
         self.exit_code: int | None = None
@@ -138,8 +144,14 @@ class Loop:
 
     def _wait(self, due: float) -> None:
         """Sleep until something happens, or the due time; then read the clock, once for the whole turn."""
-        self.selector.select(max(0.0, due - time.monotonic()))
-        self.now = time.monotonic()
+        self.selector.select(self.clock.left_s(due))
+        gap_s = self.clock.turn(due)
+        self.now = self.clock.now
+        if gap_s:
+            # Children may have run, and grown, while this process did not
+            self.lookout.all_due(self.watched)
+        if gap_s >= GAP_TOLD_S:
+            self._tell(events.StoodStill(round(gap_s, 3)))
 
     def _turn(self) -> float:
         """Gather, decide, act; return when to turn again at the latest."""
@@ -157,7 +169,8 @@ class Loop:
         for action in actions:
             self._act(action)
         well = health.is_well(self.roster.children(), self.lookout.readings, self.now)
-        speak_at = self.herald.speak(self.now, self.status, well=well)
+        # Those who hear it have clocks of their own, which did not stand still with this one
+        speak_at = self.clock.at(self.herald.speak(self.clock.moment, self.status, well=well))
         if actions:
             return self.now
         return min(self.sample_at, speak_at, policy.next_due(self.roster, self.now, self.settings))
@@ -313,7 +326,7 @@ class Loop:
             if freezing and process.stands_still(self.watched[child.pid].pidfd):
                 self.roster.stopped(child.page)
         due = self.lookout.look(list(self.roster.children()), self.watched, self.now)
-        self.roster.answered(self.pages.bulletin.answered())
+        self.roster.answered(self.clock.at(self.pages.bulletin.answered()))
         budget_bytes = self.settings.rss_budget_bytes
         self._tell(*self.roster.observe(self.lookout.readings, self.now, budget_bytes))
         return due
@@ -421,7 +434,7 @@ class Loop:
 
     def _fork_for(self, slot: int, *, seated: bool) -> Watched | None:
         page = self.roster.free_page(slot)
-        self.board.open(page, self.roster.slots[slot].generation + 1, self.now)
+        self.board.open(page, self.roster.slots[slot].generation + 1, self.clock.moment)
         resident = memory.own_rss_bytes()
         fortify = partial(wall.build, self.settings.rss_hard_bytes)
 

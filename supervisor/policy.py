@@ -1,5 +1,7 @@
 """What to do next: a function from the book, the readings and the time to a list of actions.
 
+All times are awake time (supervisor/awake.py): no rule counts time in which the supervisor itself could not run.
+
 For one child, the first rule that speaks wins:
 
  1. One that was killed is only waited for.
@@ -186,7 +188,7 @@ def decide(
 
 
 def next_due(roster: Roster, now: float, settings: SupervisorSettings) -> float:
-    """Return when `decide` may have something new to say by the passing of time alone (monotonic seconds)."""
+    """Return when `decide` may have something new to say by the passing of time alone (awake seconds)."""
     return min(due for due in _dues(roster, now, settings) if due > now)
 
 

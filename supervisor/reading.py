@@ -1,6 +1,7 @@
 """What is known of a child at one moment: its own words on the board, and its resident memory."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from supervisor.lifecycle import UNCOUNTED, WORKING, Phase
 
@@ -9,8 +10,9 @@ from supervisor.lifecycle import UNCOUNTED, WORKING, Phase
 class SlotView:
     """One record of the board.
 
-    Times are monotonic seconds, shared by parent and child. message_since is None with nothing in hand; claimed_by
-    is None until the child asks for the event. event_id and epoch are 0 until the claim is granted *and read*.
+    Times are monotonic seconds as the child wrote them; the supervisor reads them in awake time. message_since is None
+    with nothing in hand; claimed_by is None until the child asks for the event. event_id and epoch are 0 until the
+    claim is granted *and read*.
     resting_rss_bytes is what the child last weighed with nothing in hand and all tidied up; rested_at is when it found
     that, 0 while it has not since its last delivery. fresh_rss_bytes: the first such weight. last_conversation_id: of
     the last message that was settled; its end may be cut.
@@ -63,11 +65,26 @@ class SlotView:
         return 0.0 if self.message_since is None else max(0.0, now - self.message_since)
 
     def worked_s(self, now: float) -> float:
-        """Return how much of that time the message answers for."""
+        """Return how much of that time the message answers for.
+
+        waited_s is the child's own count and holds what passed while nobody ran, too. So waits are taken off the time
+        before this phase only: no child that hangs in a phase has waits to its credit.
+        """
         if self.message_since is None:
             return 0.0
-        waits = self.phase_age_s(now) if self.phase in UNCOUNTED else 0.0
-        return max(0.0, self.age_s(now) - self.waited_s - waits)
+        since = max(self.message_since, self.phase_since)
+        before_s = max(0.0, since - self.message_since - self.waited_s)
+        return before_s + (0.0 if self.phase in UNCOUNTED else max(0.0, now - since))
+
+    def timed(self, at: Callable[[float], float]) -> "SlotView":
+        """Return the view with its times turned into others; what was never stays never."""
+        return replace(
+            self,
+            phase_since=at(self.phase_since),
+            heartbeat=at(self.heartbeat),
+            message_since=None if self.message_since is None else at(self.message_since),
+            rested_at=at(self.rested_at) if self.rested_at else 0.0,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """When a child is to be read at the latest (monotonic seconds), and how long a pause that leaves."""
+    """When a child is to be read at the latest (awake seconds), and how long a pause that leaves."""
 
     at: float
     pause_s: float

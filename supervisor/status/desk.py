@@ -6,13 +6,14 @@ from typing import Any
 
 import orjson
 
+from supervisor.awake import AwakeClock
 from supervisor.board import Board
 from supervisor.bulletin import Bulletin
 from supervisor.chronicle import Chronicle, Mishap
 from supervisor.counters import Totals
 from supervisor.herald import EVENTS_KEPT
 from supervisor.programs import Depth
-from supervisor.status.history import History
+from supervisor.status.history import EVERY_S, History
 
 ALIVE_S = 10.0
 """A loop that has not turned for so long hangs: it turns twice a second when nothing happens at all."""
@@ -22,7 +23,11 @@ DEPTH_KNOWN_S = 30.0
 
 
 class Desk:
-    """What the status process knows. clock: monotonic seconds; wall: seconds since 1970."""
+    """What the status process knows. clock: monotonic seconds; wall: seconds since 1970.
+
+    Ages are in the time that this process was awake, which `sample` is to tell it every EVERY_S: when all has stood
+    still, the supervisor is not the one that hangs.
+    """
 
     def __init__(
         self,
@@ -36,7 +41,7 @@ class Desk:
         self._board = board
         self._chronicle = chronicle
         self._bulletin = bulletin
-        self._clock = clock
+        self._clock = AwakeClock(clock)
         self._wall = wall
         self._depth: tuple[float, Depth] | None = None
         self.history = History()
@@ -47,17 +52,17 @@ class Desk:
 
     def measured(self, depth: Depth) -> None:
         """Take a reading of the queue."""
-        self._depth = self._clock(), depth
+        self._depth = self._now(), depth
 
     def sample(self) -> None:
         """Add the present to the history."""
         posted = self._posted()
         if posted is not None:
-            self.history.add(posted, self._clock())
+            self.history.add(posted, self._now())
 
     def heartbeat_age_s(self) -> float:
         """Return when the supervisor's loop last turned and was well: seconds ago."""
-        return max(0.0, self._clock() - self._bulletin.heartbeat())
+        return max(0.0, self._now() - self._clock.at(self._bulletin.heartbeat()))
 
     def is_alive(self) -> bool:
         """Say whether the loop turns and is well."""
@@ -69,14 +74,15 @@ class Desk:
 
     def still_here(self) -> None:
         """Tell the supervisor that this process turns, too."""
-        self._bulletin.answer(self._clock())
+        self._now()
+        self._bulletin.answer(self._clock.moment)
 
     def status(self) -> dict[str, Any] | None:
         """Return the object of /status; None before the supervisor has said anything."""
         status = self._posted()
         if status is None:
             return None
-        now = self._clock()
+        now = self._now()
         status["supervisor"]["heartbeat_age_s"] = round(self.heartbeat_age_s(), 3)
         status["rates"] = self.history.rates(now)
         status["queue"] = self._queue(status, now)
@@ -97,6 +103,11 @@ class Desk:
             return "starting"
         reason: str | None = posted["supervisor"]["not_ready"]
         return reason
+
+    def _now(self) -> float:
+        """Return awake seconds: nobody has to ask for longer than EVERY_S, and then `sample` does."""
+        self._clock.turn(self._clock.now + EVERY_S)
+        return self._clock.now
 
     def _posted(self) -> dict[str, Any] | None:
         """Return what the supervisor posted last."""

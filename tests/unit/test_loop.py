@@ -6,12 +6,14 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import psutil
 import pytest
 
 from supervisor import loop as loop_module
 from supervisor import policy, process, watched
+from supervisor.awake import GRACE_S
 from supervisor.blame import Exit
 from supervisor.counters import Layout
 from supervisor.errands import Kind
@@ -22,6 +24,7 @@ from supervisor.loop import Loop
 from supervisor.pages import Pages
 from supervisor.programs import ChildRuntime, Depth
 from supervisor.reading import SlotView
+from supervisor.sampling import Due
 from supervisor.signals import Signals
 from tests.fixtures.eventually import eventually
 from tests.unit.limits import SETTINGS
@@ -337,3 +340,43 @@ def test_a_container_that_becomes_tight_is_told_once(loop: Loop, caplog: pytest.
     assert whole.looks == 5
     told = [record for record in caplog.records if record.getMessage() == "memory_tight"]
     assert [record.__dict__["working_set_mb"] for record in told] == [950, 990]
+
+
+def test_after_a_gap_every_child_is_weighed_before_anything_is_decided(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The supervisor alone was stopped, and its children went on: their next reading was due much later."""
+    fork_both(loop)
+    loop._turn()
+    for seen in loop.watched.values():
+        seen.due = Due(loop.now + 900, 900)
+    loop.lookout.sizes.clear()
+    moment = loop.clock.moment + 20
+    monkeypatch.setattr(loop.clock, "_read", lambda: moment)
+    loop._wait(loop.now)
+    weighed: list[set[int]] = []
+    decide = policy.decide
+
+    def decided(*facts: Any, **more: Any) -> list[policy.Action]:
+        weighed.append({*loop.lookout.sizes})
+        return decide(*facts, **more)
+
+    monkeypatch.setattr(policy, "decide", decided)
+    loop._turn()
+    assert weighed == [{0, 1}]
+    assert [record.getMessage() for record in caplog.records].count("stood_still") == 1
+
+
+def test_no_limit_counts_a_gap_and_the_heart_beats_in_everybodys_time(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the status process and a watchdog compare with their own clocks is told by that clock."""
+    pages = fork_both(loop)
+    loop._turn()
+    began, moment = loop.now, loop.clock.moment + 900
+    monkeypatch.setattr(loop.clock, "_read", lambda: moment)
+    loop._wait(began)
+    loop._turn()
+    assert loop.now - began == GRACE_S
+    assert loop.pages.bulletin.heartbeat() == moment
+    assert [child.pid for child in loop.roster.children()] == pages

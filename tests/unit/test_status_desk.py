@@ -18,6 +18,7 @@ from supervisor.programs import Depth
 from supervisor.reading import SlotView
 from supervisor.status import metrics
 from supervisor.status.desk import ALIVE_S, DEPTH_KNOWN_S, Desk
+from supervisor.status.history import EVERY_S
 
 LAYOUT = Layout(["processed", "failed"], ["MEMORY_API_TIMEOUT"])
 CHILD: dict[str, Any] = {
@@ -74,6 +75,13 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+    def pass_s(self, seconds: float, desk: Desk) -> None:
+        """Let time pass in which the status process runs."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now = min(end, self.now + EVERY_S)
+            desk.sample()
 
 
 @pytest.fixture
@@ -156,7 +164,7 @@ def test_the_queue_is_known_only_for_as_long_as_its_reading_is_young(
     desk.measured(Depth("q", ready=7, dead=1, consumers=8))
     found = {"name": "q", "ready": 7, "unacked": 1, "dead": 1, "consumers": 8, "error": None}
     assert status_of(desk)["queue"] == found
-    clock.now += DEPTH_KNOWN_S + 1
+    clock.pass_s(DEPTH_KNOWN_S + 1, desk)
     old = status_of(desk)["queue"]
     assert (old["ready"], old["unacked"]) == (None, 1)
     assert "no answer" in old["error"]
@@ -170,11 +178,24 @@ def test_a_loop_that_stands_still_is_not_ready_whatever_it_said_last(
         orjson.dumps(STATUS | {"supervisor": STATUS["supervisor"] | {"ready": True, "not_ready": None}})
     )
     assert desk.not_ready() is None
-    clock.now += ALIVE_S + 1
+    clock.pass_s(ALIVE_S + 1, desk)
     assert not desk.is_alive()
     assert "has not turned" in str(desk.not_ready())
     bulletin.beat(clock.now)
     assert desk.not_ready() is None
+
+
+def test_nobody_hangs_and_nothing_is_old_when_all_have_stood_still(
+    desk: Desk, bulletin: Bulletin, clock: Clock
+) -> None:
+    """Asked first thing after an hour, before the supervisor has turned; should it not turn then, that is told."""
+    bulletin.post(orjson.dumps(STATUS))
+    desk.measured(Depth("q", ready=7, dead=1, consumers=8))
+    clock.now += 3600
+    assert desk.is_alive()
+    assert status_of(desk)["queue"]["ready"] == 7
+    clock.pass_s(ALIVE_S, desk)
+    assert not desk.is_alive()
 
 
 def test_metrics_are_what_a_prometheus_reads(
