@@ -1,7 +1,7 @@
-"""The paths that are answered, as an ASGI application: only GET, only for hosts that are ours.
+"""The paths that are answered, as an ASGI application: only GET and HEAD, only for hosts that are ours.
 
-1. A Host that is not ours gets 421, before anything else is looked at.
-2. A path that is not there gets 404, a method other than GET 405.
+1. A host that is not ours gets 421, before anything else is looked at.
+2. A method other than GET and HEAD gets 405, a path that is not there 404.
 3. Nothing that a request says goes into an answer.
 """
 
@@ -20,6 +20,7 @@ from supervisor.status import metrics
 from supervisor.status.desk import Desk
 from supervisor.status.hosts import passes
 from supervisor.status.page import Page
+from supervisor.status.request import Request, read
 
 FRAME_S = 1.0
 """How often a live page hears, when nothing happens."""
@@ -53,6 +54,15 @@ class Answer:
     headers: Headers = PLAIN
 
 
+PATHS = frozenset({"/", "/status", "/metrics", "/healthz", "/readyz", "/live"})
+METHODS = frozenset({"GET", "HEAD"})
+
+LIVE: Headers = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"x-accel-buffering", b"no"),
+    *GUARDED,
+)
+
 NOT_YET = Answer(503, b"starting\n")
 FULL = Answer(503, b"as many pages are open as may be: close one\n")
 
@@ -66,58 +76,62 @@ class App:
         self._allowed_hosts = allowed_hosts
         self._pages = 0
         self._frame: tuple[float, int, bytes] = (0.0, -1, b"")
-        self._answers: dict[str, Callable[[], Answer]] = {
-            "/": self._show_page,
-            "/status": self._show_status,
-            "/metrics": self._show_metrics,
-            "/healthz": self._show_health,
-            "/readyz": self._show_readiness,
-        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        answer = self._refusal(scope)
-        if answer is None and scope["path"] == "/live":
+        request = read(scope)
+        answer = self._refusal(request)
+        if answer is None and request.path == "/live":
             if self._pages < MOST_PAGES:
-                await self._open_page(receive, send)
+                await self._open_page(request, receive, send)
                 return
             answer = FULL
-        await _send(send, answer or self._answered(scope["path"]))
+        # Of the answer to HEAD, the server sends the headers only
+        await _send(send, answer or self._answered(request))
 
-    def _refusal(self, scope: Scope) -> Answer | None:
+    def _refusal(self, request: Request) -> Answer | None:
         """Give the answer to a request that is not for us, or not one that we know."""
-        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), None)
-        if not passes(host, self._allowed_hosts):
+        if not passes(request.host, self._allowed_hosts):
             remedy = b"this host name is not served here: FRIENDSHIP_ALLOWED_HOSTS names those that are\n"
             return Answer(421, remedy)
-        if scope["path"] != "/live" and scope["path"] not in self._answers:
+        if request.method not in METHODS:
+            return Answer(405, b"only GET and HEAD\n", (*PLAIN, (b"allow", b"GET, HEAD")))
+        if request.path not in PATHS:
             return Answer(404, b"not here: / /status /metrics /healthz /readyz\n")
-        if scope["method"] != "GET":
-            return Answer(405, b"only GET\n", (*PLAIN, (b"allow", b"GET")))
         return None
 
-    def _answered(self, path: str) -> Answer:
+    def _answered(self, request: Request) -> Answer:
         try:
-            return self._answers[path]()
+            return self._shown(request)
         except Exception as error:  # noqa: BLE001 - one bad request must not end the process that answers the others
             _tell(error)
             return Answer(500, b"this is a fault of ours; the log says where\n")
 
-    def _show_page(self) -> Answer:
-        return Answer(200, self._page.body, self._page.headers)
+    def _shown(self, request: Request) -> Answer:
+        match request.path:
+            case "/status":
+                return self._show_status()
+            case "/metrics":
+                return self._show_metrics(metrics.negotiated(request.accept))
+            case "/healthz":
+                return self._show_health()
+            case "/readyz":
+                return self._show_readiness()
+            case _:
+                return Answer(200, self._page.body, self._page.headers)
 
     def _show_status(self) -> Answer:
         status = self._desk.status()
         return NOT_YET if status is None else Answer(200, orjson.dumps(status), (*JSON, *GUARDED))
 
-    def _show_metrics(self) -> Answer:
+    def _show_metrics(self, form: metrics.Format) -> Answer:
         status = self._desk.status()
         if status is None:
             return NOT_YET
-        headers = ((b"content-type", metrics.CONTENT_TYPE.encode()), *GUARDED)
-        return Answer(200, metrics.exposition(status, self._desk.totals()), headers)
+        headers = ((b"content-type", form.content_type), (b"vary", b"accept"), *GUARDED)
+        return Answer(200, metrics.exposition(status, self._desk.totals(), form), headers)
 
     def _show_health(self) -> Answer:
         if self._desk.is_alive():
@@ -128,7 +142,11 @@ class App:
         reason = self._desk.not_ready()
         return Answer(200, b"ready\n") if reason is None else Answer(503, f"{reason}\n".encode())
 
-    async def _open_page(self, receive: Receive, send: Send) -> None:
+    async def _open_page(self, request: Request, receive: Receive, send: Send) -> None:
+        if request.method == "HEAD":
+            await send({"type": "http.response.start", "status": 200, "headers": list(LIVE)})
+            await send({"type": "http.response.body"})
+            return
         self._pages += 1
         try:
             await self._stream(receive, send)
@@ -140,12 +158,7 @@ class App:
 
     async def _stream(self, receive: Receive, send: Send) -> None:
         """Send server-sent events until the client goes."""
-        headers = (
-            (b"content-type", b"text/event-stream; charset=utf-8"),
-            (b"x-accel-buffering", b"no"),
-            *GUARDED,
-        )
-        await send({"type": "http.response.start", "status": 200, "headers": list(headers)})
+        await send({"type": "http.response.start", "status": 200, "headers": list(LIVE)})
         history = orjson.dumps(self._desk.history.told())
         await _send_part(send, b"retry: 2000\nevent: history\ndata: " + history + b"\n\n")
         gone = asyncio.ensure_future(_gone(receive))

@@ -1,19 +1,65 @@
-"""The Prometheus text: the object of /status and the children's counters, as metric families."""
+"""The object of /status and the children's counters, as metric families in the text format that is asked for."""
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
 from typing import Any
 
+from prometheus_client import exposition as plain
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from supervisor.breaker import State as BreakerState
 from supervisor.counters import Times, Totals
 from supervisor.limits import MB
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
+QUALITY = re.compile(r"[01](\.[0-9]{0,3})?", re.ASCII)
+
+
+class Format(Enum):
+    """The formats there are: media type and version as asked for, and how they are written.
+
+    Versions 0.0.4 and 1.0.0 of the text differ in how names beyond letters and digits are written: we have none. For
+    the same reason nothing is said of how names are escaped.
+    """
+
+    PLAIN = ("text/plain", "0.0.4")
+    PLAIN_1 = ("text/plain", "1.0.0")
+    OPEN = ("application/openmetrics-text", "1.0.0")
+
+    @property
+    def content_type(self) -> bytes:
+        """Return the Content-Type that names it."""
+        media_type, version = self.value
+        return f"{media_type}; version={version}; charset=utf-8".encode()
+
+
+UNVERSIONED = {Format.PLAIN.value[0]: Format.PLAIN, Format.OPEN.value[0]: Format.OPEN}
+"""What a media type without a version means."""
+
+
+def negotiated(accept: str) -> Format:
+    """Choose of the formats there are the one that is wanted most; the plain text for everybody else.
+
+    accept: the value of the Accept header. The library's choose_encoder fails on some of what a client may send, and
+    sends back versions that it does not write.
+    """
+    wanted = [(quality, form) for quality, form in map(_wish, accept.split(",")) if form and quality > 0]
+    return max(wanted, key=lambda wish: wish[0], default=(1.0, Format.PLAIN))[1]
+
+
+def _wish(text: str) -> tuple[float, Format | None]:
+    """Read one of the formats that a client names, and how much it is wanted (RFC 9110, 12.4.2)."""
+    media_type, *rest = (part.strip().lower() for part in text.split(";"))
+    told = dict(part.split("=", 1) for part in rest if "=" in part)
+    quality = float(told["q"]) if QUALITY.fullmatch(told.get("q", "")) else 1.0
+    if "version" not in told:
+        return quality, UNVERSIONED.get(media_type)
+    return quality, next((form for form in Format if form.value == (media_type, told["version"])), None)
+
 
 STATES = ("empty", "booting", "waiting", "idle", "busy", "draining", "frozen", "killed")
 
@@ -32,11 +78,14 @@ STEPS = {
 Status = Mapping[str, Any]
 
 
-def exposition(status: Status, totals: Totals) -> bytes:
-    """Write all families as text. Gauges that are not known are absent."""
+def exposition(status: Status, totals: Totals, form: Format = Format.PLAIN) -> bytes:
+    """Write all families. Gauges that are not known are absent."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Once([*families(status, totals)]))
-    return generate_latest(registry)
+    write: Callable[[Collector], bytes] = (
+        openmetrics.generate_latest if form is Format.OPEN else plain.generate_latest
+    )
+    return write(registry)
 
 
 def families(status: Status, totals: Totals) -> Iterator[Metric]:

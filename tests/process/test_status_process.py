@@ -108,9 +108,71 @@ def test_who_asks_for_another_host_another_method_or_another_path_is_refused(sta
         assert client.post("/nothing", headers={"host": "evil.example"}).status_code == 421
         assert client.get("/status", headers={"host": "localhost:1"}).status_code == 200
         assert client.get("/nothing").status_code == 404
-        for method in ("POST", "PUT", "DELETE", "HEAD", "OPTIONS"):
-            refused = client.request(method, "/status")
-            assert (refused.status_code, refused.headers["allow"]) == (405, "GET")
+        for method in ("POST", "PUT", "DELETE", "OPTIONS", "TRACE"):
+            for path in ("/status", "/live", "/nothing"):
+                refused = client.request(method, path)
+                assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+    run.ends_well()
+
+
+def test_a_monitor_that_sends_head_is_told_what_get_would_say(start: Start) -> None:
+    """The same status and headers, and no body: the connection is good for a next request."""
+    run = begin(start)
+    with asking(run) as client:
+        eventually(lambda: client.get("/readyz").status_code == 200, "it is ready")
+        for path in ("/", "/status", "/metrics", "/healthz", "/readyz", "/live", "/nothing"):
+            with client.stream("GET", path) as got:
+                expected = got.status_code, set(got.headers)
+            answer = client.head(path)
+            assert (answer.status_code, set(answer.headers), answer.content) == (*expected, b"")
+        assert "transfer-encoding" in client.head("/live").headers
+        assert client.get("/healthz").status_code == 200
+    run.ends_well()
+
+
+def said(where: tuple[str, int], request: str) -> bytes:
+    """Send a request as it stands, and read all that comes back."""
+    with socket.create_connection(where) as link:
+        link.sendall(request.encode("latin-1"))
+        link.settimeout(30.0)
+        return b"".join(iter(lambda: link.recv(65536), b""))
+
+
+TARGETS: tuple[tuple[str, list[str], int], ...] = (
+    ("GET http://127.0.0.1:9464/healthz HTTP/1.1", ["evil.example"], 200),
+    ("GET HTTP://LOCALHOST/healthz?x=/y HTTP/1.1", [""], 200),
+    ("HEAD http://localhost HTTP/1.1", ["localhost"], 200),
+    ("GET http://evil.example/healthz HTTP/1.1", ["localhost"], 421),
+    ("GET http://localhost@evil.example/healthz HTTP/1.1", ["localhost"], 421),
+    ("GET http://localhost%2Fhealthz HTTP/1.1", ["localhost"], 421),
+    ("GET http:///healthz HTTP/1.1", ["localhost"], 421),
+    ("GET https://localhost/healthz HTTP/1.1", ["localhost"], 421),
+    ("GET /healthz?verbose=1 HTTP/1.1", ["localhost"], 200),
+    ("GET /%68ealthz HTTP/1.1", ["localhost"], 200),
+    ("GET //healthz HTTP/1.1", ["localhost"], 404),
+    ("GET /healthz/ HTTP/1.1", ["localhost"], 404),
+    ("GET /healthz%00 HTTP/1.1", ["localhost"], 404),
+    ("GET /%ff HTTP/1.1", ["localhost"], 404),
+    ("GET * HTTP/1.1", ["localhost"], 404),
+    ("OPTIONS * HTTP/1.1", ["localhost"], 405),
+    ("CONNECT localhost:80 HTTP/1.1", ["localhost"], 405),
+    ("GET /healthz HTTP/1.0", [], 200),
+    ("GET /healthz HTTP/1.0", ["evil.example"], 421),
+    ("GET /healthz HTTP/1.1", [], 400),
+    ("GET /healthz HTTP/1.1", [""], 421),
+    ("GET /healthz HTTP/1.1", ["localhost", "localhost"], 400),
+    ("GET /healthz HTTP/1.0", ["localhost", "evil.example"], 400),
+)
+
+
+def test_a_target_is_a_target_in_whatever_form(start: Start) -> None:
+    """The authority of an absolute one counts, and Host of the others; what is ambiguous is refused."""
+    run = begin(start)
+    where = address(run)
+    for line, hosts, code in TARGETS:
+        headers = "".join(f"Host: {host}\r\n" for host in hosts)
+        answer = said(where, f"{line}\r\n{headers}Connection: close\r\n\r\n")
+        assert (line, hosts, int(answer.split(b" ", 2)[1])) == (line, hosts, code)
     run.ends_well()
 
 

@@ -1,11 +1,15 @@
 """What the status process puts together."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from supervisor.board import Board, Record
@@ -19,6 +23,7 @@ from supervisor.reading import SlotView
 from supervisor.status import metrics
 from supervisor.status.desk import ALIVE_S, DEPTH_KNOWN_S, Desk
 from supervisor.status.history import EVERY_S
+from supervisor.status.metrics import Format
 
 LAYOUT = Layout(["processed", "failed"], ["MEMORY_API_TIMEOUT"])
 CHILD: dict[str, Any] = {
@@ -183,6 +188,62 @@ def test_a_loop_that_stands_still_is_not_ready_whatever_it_said_last(
     assert "has not turned" in str(desk.not_ready())
     bulletin.beat(clock.now)
     assert desk.not_ready() is None
+
+
+PROMETHEUS = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;q=0.4,"
+    "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+
+
+@pytest.mark.parametrize(
+    ("accept", "form"),
+    [
+        ("", Format.PLAIN),
+        ("*/*", Format.PLAIN),
+        ("text/html", Format.PLAIN),
+        ("text/plain", Format.PLAIN),
+        ("text/plain; version=1.0.0", Format.PLAIN_1),
+        ("application/openmetrics-text", Format.OPEN),
+        (PROMETHEUS, Format.OPEN),
+        ("text/plain;version=0.0.4;q=1,application/openmetrics-text;q=0.5", Format.PLAIN),
+        ("application/openmetrics-text;version=1.0.0;q=0", Format.PLAIN),
+        ("application/openmetrics-text;version=9.9.9", Format.PLAIN),
+        ("application/openmetrics-text;version=x", Format.PLAIN),
+    ],
+)
+def test_the_format_is_the_one_that_is_wanted_most_of_those_there_are(accept: str, form: Format) -> None:
+    """A version that is not written is never named."""
+    assert metrics.negotiated(accept) is form
+
+
+@given(st.text() | st.text("application/openmetrics-text;version=1.0q, "))
+def test_whatever_is_accepted_there_is_a_format(accept: str) -> None:
+    """No header ends in an error."""
+    assert metrics.negotiated(accept) in Format
+
+
+def test_openmetrics_is_read_by_its_own_parser(desk: Desk, bulletin: Bulletin, board: Board) -> None:
+    """The same values under the same names."""
+    row = [0] * LAYOUT.width
+    LAYOUT.settle(row, "processed", 0.2)
+    board.write(0, Record(SlotView(1, Phase.IDLE, 0.0, 0.0), tuple(row)))
+    bulletin.post(orjson.dumps(STATUS))
+    read: dict[Format, Callable[[str], Iterable[Metric]]] = {
+        Format.PLAIN: text_string_to_metric_families,
+        Format.OPEN: openmetrics,
+    }
+    plain, opened = (
+        {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in parse(metrics.exposition(status_of(desk), desk.totals(), form).decode())
+            for sample in family.samples
+        }
+        for form, parse in read.items()
+    )
+    assert opened == plain
+    assert ("friendship_messages_total", "processed") in opened
 
 
 def test_nobody_hangs_and_nothing_is_old_when_all_have_stood_still(
