@@ -11,8 +11,10 @@ here, and what would weaken it is refused by name.
 
 import ast
 import functools
+import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import pika
@@ -58,6 +60,34 @@ def split(url: str) -> tuple[str, pika.SSLOptions | None]:
 def trusting_the_system() -> ssl.SSLContext:
     """Return the one context for what names no authority: 20 ms and 0.8 MB, shared when made before the fork."""
     return ssl.create_default_context()
+
+
+def key_log_fault(path: str) -> str | None:
+    """Say why OpenSSL cannot write keys there, which every context of this process would try; None when it can."""
+    if not path:
+        return None
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).keylog_filename = path
+    except (OSError, ValueError) as error:
+        return explain(error) if isinstance(error, OSError) else "not a path"
+    return None
+
+
+def authority_faults(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Give what names the system's authorities and cannot be used, with the reason: OpenSSL passes over it silently."""
+    where = ssl.get_default_verify_paths()
+    if file := environ.get(where.openssl_cafile_env):
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
+        except (ssl.SSLError, ValueError):
+            yield where.openssl_cafile_env, "OpenSSL cannot use it"
+        except OSError as error:
+            yield where.openssl_cafile_env, explain(error)
+    directories = [each for each in environ.get(where.openssl_capath_env, "").split(os.pathsep) if each]
+    if directories and not any(
+        Path(each).is_dir() and os.access(each, os.R_OK | os.X_OK) for each in directories
+    ):
+        yield where.openssl_capath_env, "no directory that can be read"
 
 
 def _options(text: str) -> Mapping[str, str]:

@@ -1,6 +1,7 @@
-"""How the way to the database is protected: decided from its URL and libpq's variables, nothing is opened."""
+"""How the way to the database is protected: decided from its URL and libpq's variables, nothing is connected to."""
 
 import ipaddress
+import os
 from collections.abc import Mapping
 
 from psycopg.conninfo import conninfo_to_dict
@@ -30,6 +31,23 @@ def is_local(host: str) -> bool:
     except ValueError:
         return False
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def missing_root(url: str, environ: Mapping[str, str]) -> str | None:
+    """Name what names the authority of a database elsewhere, when it is to be verified and there is no such file."""
+    parts = {name: str(value) for name, value in conninfo_to_dict(url).items() if value}
+    root = parts.get("sslrootcert") or environ.get("PGSSLROOTCERT") or "system"
+    mode = parts.get("sslmode") or environ.get("PGSSLMODE") or ""
+    host = (
+        parts.get("hostaddr")
+        or parts.get("host")
+        or environ.get("PGHOSTADDR")
+        or environ.get("PGHOST")
+        or "/"
+    )
+    if root == "system" or not mode.startswith("verify-") or host[0] in "/@" or os.access(root, os.R_OK):
+        return None
+    return "DATABASE_URL's sslrootcert" if "sslrootcert" in parts else "PGSSLROOTCERT"
 
 
 def exposure(url: str, environ: Mapping[str, str]) -> str | None:

@@ -4,6 +4,7 @@ Without NOTIFY_SOCKET, or with one of another kind than a path or an abstract na
 """
 
 import os
+import re
 import socket
 from collections import Counter
 from collections.abc import Mapping
@@ -100,6 +101,7 @@ def _address(name: str) -> bytes | None:
 
 def _every_s(environ: Mapping[str, str], pid: int) -> float | None:
     allowed, of = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
-    if not allowed.isascii() or not allowed.isdigit() or int(allowed) == 0 or of not in ("", str(pid)):
+    # A manager's number is one of 64 bits; of more digits not even a float can be made
+    if not re.fullmatch(r"0*[1-9][0-9]{0,19}", allowed, re.ASCII) or of not in ("", str(pid)):
         return None
     return int(allowed) / MICROSECONDS / 2

@@ -59,7 +59,9 @@ def check(
 def _all_but_database(given: Examined) -> Iterator[Finding]:
     settings = given.settings
     yield from memory.look(settings) if given.usable(*memory.SETTINGS) else [memory.skipped()]
-    yield from host.look(settings.supervisor.children, settings.consumer.max_message_bytes)
+    yield from host.look(
+        settings.supervisor.children, settings.supervisor.rss_hard_bytes, settings.consumer.max_message_bytes
+    )
     if given.usable("rabbitmq_url", "queue"):
         yield from broker.look(settings)
     else:

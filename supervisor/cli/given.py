@@ -4,12 +4,14 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TextIO, TypeVar
 
 import click
 
+from supervisor.cli import surroundings
 from supervisor.cli.options import CONNECTIONS, LOGS, OPTIONS, Option
-from supervisor.cli.settings import Examined, LogSettings, Settings, examine, read
+from supervisor.cli.settings import Examined, LogSettings, Settings, examine
 from supervisor.logs import configure
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -29,12 +31,14 @@ def options(*sections: str) -> Callable[[F], F]:
 
 def settings(context: click.Context, *sections: str) -> Settings:
     """Read the settings of this call. Raises InvalidSettings with every problem of these sections, or of all."""
-    return read(context.find_root().ensure_object(dict), os.environ, sections)
+    return examined(context).held(sections)
 
 
 def examined(context: click.Context) -> Examined:
-    """Read the settings of this call, with what is wrong with them beside them."""
-    return examine(context.find_root().ensure_object(dict), os.environ)
+    """Read the settings of this call, with what is wrong with them, and with what surrounds them, beside them."""
+    first = surroundings.without_key_log(os.environ)
+    found = examine(context.find_root().ensure_object(dict), os.environ)
+    return replace(found, problems=(*first, *found.problems, *surroundings.look(found, os.environ)))
 
 
 def command_settings(context: click.Context, *sections: str) -> Settings:

@@ -26,6 +26,8 @@ from repository import deaths
 from repository.connection import Database
 from supervisor import loop, memory, process
 from supervisor.cli import arithmetic
+from supervisor.cli.checks import host
+from supervisor.cli.checks.finding import Verdict
 from supervisor.cli.given import options, settings, start_logs
 from supervisor.cli.help import SectionedCommand
 from supervisor.cli.options import BY_NAME
@@ -119,6 +121,7 @@ def run(context: click.Context) -> None:
     setproctitle(
         f"friendship-supervisor: {given.supervisor.children} children on {given.consumer.broker.queue}"
     )
+    _make_room(given.supervisor)
     # Built once, before the fork: every child shares its pages
     programs = Programs(given.consumer, memory_api.prepare(), given.supervisor.children)
     limits = _memory(given)
@@ -157,6 +160,14 @@ def _load_optional(consumer: ConsumerSettings, ssl_context: ssl.SSLContext) -> M
     if problems:
         raise InvalidSettings(problems)
     return steps
+
+
+def _make_room(limits: SupervisorSettings) -> None:
+    """See that this process may have what children need. Raises InvalidSettings."""
+    found = [host.make_room(limits.children), *host.cramped(limits.rss_hard_bytes)]
+    problems = [f"{each.seen}: {each.remedy}" for each in found if each.verdict is Verdict.FAIL]
+    if problems:
+        raise InvalidSettings(problems)
 
 
 def _nothing() -> None:

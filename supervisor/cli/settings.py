@@ -70,11 +70,18 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong with one setting. name: in the table of options; text: without a secret, the setting named."""
+    """What is wrong with one setting. name: in the table of options; text: without a secret, the setting named.
+
+    remedy: where the text does not give it.
+    """
 
     name: str
     section: str
     text: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.text}: {self.remedy}" if self.remedy else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,13 @@ class Examined:
         """Say whether nothing was wrong with these settings."""
         return not {problem.name for problem in self.problems} & set(names)
 
+    def held(self, sections: Sequence[str] = ()) -> Settings:
+        """Return the settings. Raises InvalidSettings with every problem of these sections, or of all, at once."""
+        problems = [str(each) for each in self.problems if not sections or each.section in sections]
+        if problems:
+            raise InvalidSettings(problems)
+        return self.settings
+
 
 def read(given: Mapping[str, str], environ: Mapping[str, str], sections: Sequence[str] = ()) -> Settings:
     """Read all settings.
@@ -96,11 +110,7 @@ def read(given: Mapping[str, str], environ: Mapping[str, str], sections: Sequenc
     to this command, all when none is named; a bad setting elsewhere is passed over for its default.
     Raises InvalidSettings with every problem at once.
     """
-    found = examine(given, environ)
-    problems = [each.text for each in found.problems if not sections or each.section in sections]
-    if problems:
-        raise InvalidSettings(problems)
-    return found.settings
+    return examine(given, environ).held(sections)
 
 
 def examine(given: Mapping[str, str], environ: Mapping[str, str]) -> Examined:

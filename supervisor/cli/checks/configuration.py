@@ -14,7 +14,7 @@ REMEDY = re.compile(r"(.*)[:;] (give .*)")
 def look(examined: Examined) -> Iterator[Finding]:
     """Tell every problem; whoever starts with one gets exit code 2."""
     for problem in examined.problems:
-        yield fail(SUBJECT, problem.text, WHERE, setting=problem.name)
+        yield fail(SUBJECT, problem.text, problem.remedy or WHERE, setting=problem.name)
     if not examined.problems:
         yield ok(SUBJECT, f"{examined.settings.supervisor.children} children")
     for warning in examined.settings.warnings:

@@ -13,6 +13,7 @@ from consumer.intake import Spool
 from consumer.settings import MIB
 from supervisor.cli.checks.finding import Finding, fail, ok, warn
 from supervisor.container import groups
+from supervisor.memory import own_sizes
 from supervisor.process import first_in_line
 
 FILES_OF_A_CHILD = 4
@@ -31,9 +32,10 @@ class Allowed:
     processes: int | None
 
 
-def look(children: int, max_message_bytes: int) -> Iterator[Finding]:
+def look(children: int, hard_bytes: int, max_message_bytes: int) -> Iterator[Finding]:
     """Look around. Nothing stays behind: the temporary file that is tried has no name."""
     yield limits(children, allowed())
+    yield from cramped(hard_bytes)
     yield _spool(max_message_bytes)
     yield _kernel()
 
@@ -55,9 +57,33 @@ def limits(children: int, has: Allowed) -> Finding:
     return ok("limits", seen, files=has.files, processes=has.processes)
 
 
+def cramped(hard_bytes: int) -> Iterator[Finding]:
+    """Tell of each limit of memory that keeps a child from its hard budget: messages would be blamed for it."""
+    sizes = own_sizes()
+    for kind, size, name, remedy in (
+        (resource.RLIMIT_AS, sizes.mapped, "address space", "ulimit -v {} (LimitAS=)"),
+        (resource.RLIMIT_DATA, sizes.data, "data", "ulimit -d {} (LimitDATA=)"),
+    ):
+        _, most = resource.getrlimit(kind)
+        if most != resource.RLIM_INFINITY and most < size + hard_bytes:
+            needed = f"a child needs {(size + hard_bytes) // MIB} MB to grow to its hard budget"
+            kilobytes = -(-(size + hard_bytes) // 1024)
+            yield fail("limits", f"{name} {most // MIB} MB: {needed}", remedy.format(kilobytes))
+
+
+def make_room(children: int) -> Finding:
+    """Raise the limit of open files as far as children need and the kernel lets us; tell what is then allowed."""
+    files = FILES_OF_A_CHILD * children + FILES_BESIDE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < files:
+        most = files if hard == resource.RLIM_INFINITY else min(files, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return limits(children, Allowed(allowed().files, None))
+
+
 def allowed() -> Allowed:
-    """Ask the kernel."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    """Ask the kernel. Of files the hard limit counts: `run` raises the soft one."""
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
     return Allowed(None if files == resource.RLIM_INFINITY else files, _processes())
 
 
