@@ -248,7 +248,7 @@ def secrets(url: str) -> frozenset[str]:
 def refusal(url: str) -> str | None:
     """Say what libpq refuses before it asks any server: of the URL, its own variables, or who this user is.
 
-    url: one that `secrets` has taken; nothing of it is quoted that must not be shown. Nobody is connected to.
+    url: one that `secrets` has taken; nothing of it is quoted. Nobody is connected to.
     """
     tried = make_conninfo(url, host="/nowhere", hostaddr="")
     connection = psycopg.pq.PGconn.connect_start(tried.encode())
@@ -261,8 +261,10 @@ def refusal(url: str) -> str | None:
     # hosts do not match the one that was tried
     if not failed or reason.startswith(("connection to server", "could not connect", "could not match")):
         return None
-    for word in secrets(url):
-        reason = reason.replace(word, "***")
+    # Whatever the URL says may be the password in the wrong place; short words are all over the text
+    said = {str(value) for value in conninfo_to_dict(url).values() if value} | secrets(url)
+    for word in sorted(said, key=len, reverse=True):
+        reason = reason.replace(word if len(word) > 3 else f'"{word}"', "***")
     return reason
 
 

@@ -34,7 +34,7 @@ def look(found: Examined, environ: Mapping[str, str]) -> Iterator[Problem]:
         if refused is not None:
             given = ", ".join(sorted(name for name in environ if name.startswith("PG")))
             remedy = f"correct it, or {given}" if given else "correct it, and name the user in it"
-            yield _problem("DATABASE_URL", f"is refused by libpq: {refused}", remedy)
+            yield Problem("database_url", CONNECTIONS, f"DATABASE_URL is refused by libpq: {refused}", remedy)
         root = link.missing_root(consumer.database_url, environ)
         if root is not None:
             yield _problem(root, "names no file that can be read", "name the authority of the database")
@@ -46,6 +46,7 @@ def _uses_tls(consumer: ConsumerSettings) -> bool:
         (broker.scheme == "amqps" and "ssl_options" not in broker.query)
         or consumer.memory_api.url.lower().startswith("https:")
         or (consumer.s3 is not None and not (consumer.s3.endpoint or "").lower().startswith("http:"))
+        or "sslrootcert=system" in consumer.database_url
         or (consumer.llm is not None and consumer.llm.base_url.lower().startswith("https:"))
     )
 
