@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from consumer.analysis import NOT_NEEDED, UNASKED, Analysis, Result
-from consumer.message import Json
+from consumer.decoding import Json
 from consumer.patience import Patience
 from consumer.reader import Reading
 from consumer.runtime import Runtime

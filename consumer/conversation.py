@@ -5,7 +5,7 @@ raw JSON they came in, a chunk at a time while it is sent. None is held as a Pyt
 cost 4 bytes a character), and of the request never more than a chunk.
 """
 
-import codecs
+import contextlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
+from consumer.decoding import Json, Unreadable, is_utf8
 from consumer.errors import MalformedMessage, NothingUsable
 from consumer.items import (
     BY_SPEAKER,
@@ -26,7 +27,6 @@ from consumer.items import (
     read,
     split,
 )
-from consumer.message import Json
 
 # Chunks above glibc's mmap threshold (128 KiB, set before the fork) go back to the kernel the moment they are freed.
 CHUNK_BYTES = 256 * 1024
@@ -36,7 +36,6 @@ _CLOSING = len(b"},")
 LARGE_BYTES = 8 * 1024 * 1024
 """A log over it is read in the way that takes half of the memory and twice the time."""
 BATCH = 1024
-PROOF_BYTES = 2 * CHUNK_BYTES
 
 Parts = list[bytes | msgspec.Raw]
 T = TypeVar("T")
@@ -78,7 +77,6 @@ class Transcript:
     unusable: int
 
 
-_utf8 = codecs.getincrementaldecoder("utf-8")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -184,10 +182,9 @@ class _Scan:
 
 
 def _blank(text: bytes) -> bool:
-    try:
+    with contextlib.suppress(Unreadable):
         return is_blank(text)
-    except UnicodeDecodeError:
-        raise MalformedMessage("not UTF-8") from None
+    raise MalformedMessage("not UTF-8")
 
 
 def _proved(parts: Parts) -> int:
@@ -195,12 +192,6 @@ def _proved(parts: Parts) -> int:
     chunk = b"".join(parts)
     if chunk.isascii():
         return len(chunk)
-    # A str of a long text would take up to four times its size, and the decoder reserves that in any case
-    decoder = _utf8()
-    try:
-        for start in range(0, len(chunk), PROOF_BYTES):
-            decoder.decode(chunk[start : start + PROOF_BYTES])
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        raise MalformedMessage("not UTF-8") from None
+    if not is_utf8(chunk):
+        raise MalformedMessage("not UTF-8")
     return len(chunk)

@@ -16,6 +16,23 @@ ConsumerError
 None of them carries a message body, or anything that keeps one alive.
 """
 
+import errno
+import re
+
+_STARVED = re.compile(r"\b(?:not enough|out of) memory\b", re.IGNORECASE)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Say whether an error means that this process may have no more memory, whatever its type.
+
+    A file that could not be mapped says so by errno; some decoders raise an error of their own, as of bad JSON.
+    """
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, MemoryError) or (
+        isinstance(error, ValueError) and _STARVED.search(str(error)) is not None
+    )
+
 
 class ConsumerError(Exception):
     """A message could not be dealt with."""

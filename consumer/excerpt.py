@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from consumer.conversation import LARGE_BYTES
+from consumer.decoding import Json, Unreadable
 from consumer.errors import MalformedMessage
 from consumer.items import (
     BY_SPEAKER,
@@ -32,7 +33,7 @@ from consumer.items import (
     read,
     split,
 )
-from consumer.message import Json, mend
+from consumer.message import mend
 
 Speaker = Literal["robot", "child"]
 
@@ -162,12 +163,12 @@ def _cost(said: _Said) -> int:
 def _blank(text: memoryview) -> bool:
     try:
         return is_blank(text)
-    except UnicodeDecodeError:
+    except Unreadable:
         return not _decoded(text).strip()
 
 
 def _decoded(text: msgspec.Raw | memoryview) -> str:
     try:
         return decoded(text)
-    except UnicodeDecodeError:
+    except Unreadable:
         return decoded(bytes(text).decode(errors="replace").encode())

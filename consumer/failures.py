@@ -1,7 +1,5 @@
 """What ended an attempt, as the error code of its event."""
 
-import errno
-import re
 import traceback
 from pathlib import Path
 
@@ -15,20 +13,6 @@ from consumer.memory_api import (
 )
 from consumer.pace import CallEnd
 from repository.errors import BadData, RepositoryError
-
-_STARVED = re.compile(r"\b(?:not enough|out of) memory\b", re.IGNORECASE)
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Say whether an error means that this process may have no more memory, whatever its type.
-
-    A file that could not be mapped says so by errno; some decoders raise an error of their own, as of bad JSON.
-    """
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    return isinstance(error, MemoryError) or (
-        isinstance(error, ValueError) and _STARVED.search(str(error)) is not None
-    )
 
 
 def call_end(error: Exception) -> CallEnd:

@@ -8,8 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from consumer.decoding import Json, Unreadable, reading
 from consumer.errors import MalformedMessage
-from consumer.message import Json
 
 # Who said something, as the item of the Memory API's request begins, the one before it closed: compared by identity
 ROBOT = b'},{"role":"assistant","content":'
@@ -39,10 +39,10 @@ class Item(msgspec.Struct, gc=False):
     content: msgspec.Raw = msgspec.Raw()
 
 
-_all = msgspec.json.Decoder(list[Item])
-_each = msgspec.json.Decoder(list[msgspec.Raw])
-_item = msgspec.json.Decoder(Item)
-_text = msgspec.json.Decoder(str)
+_all = reading(msgspec.json.Decoder(list[Item]))
+_each = reading(msgspec.json.Decoder(list[msgspec.Raw]))
+_item = reading(msgspec.json.Decoder(Item))
+_text = reading(msgspec.json.Decoder(str))
 
 
 def read(log: Json) -> Sequence[Item | None]:
@@ -50,15 +50,15 @@ def read(log: Json) -> Sequence[Item | None]:
 
     Raises MalformedMessage when the log is no list.
     """
-    with contextlib.suppress(ValueError, RecursionError):
-        return _all.decode(log)
+    with contextlib.suppress(Unreadable):
+        return _all(log)
     return list(one_by_one(split(log)))
 
 
 def split(log: Json) -> list[msgspec.Raw]:
     """Cut a log into its items, unread. Raises MalformedMessage when it is no list."""
-    with contextlib.suppress(ValueError, RecursionError):
-        return _each.decode(log)
+    with contextlib.suppress(Unreadable):
+        return _each(log)
     raise MalformedMessage("conversation_log is not a JSON list")
 
 
@@ -66,8 +66,8 @@ def one_by_one(raws: Iterable[msgspec.Raw]) -> Iterator[Item | None]:
     """Read items when they are asked for; None stands for an odd one."""
     for raw in raws:
         try:
-            item = _item.decode(raw)
-        except (ValueError, RecursionError):
+            item = _item(raw)
+        except Unreadable:
             yield None
         else:
             yield item
@@ -82,8 +82,8 @@ def by_character(character: msgspec.Raw) -> bytes | None:
 @lru_cache(maxsize=64)  # the same few names in all of a log
 def _named(character: bytes) -> bytes | None:
     try:
-        name = _text.decode(character)
-    except ValueError:  # also of none at all
+        name = _text(character)
+    except Unreadable:  # also of none at all
         return None
     if "BOT" in name or "PIKA" in name:
         return ROBOT
@@ -91,12 +91,12 @@ def _named(character: bytes) -> bytes | None:
 
 
 def decoded(text: msgspec.Raw | bytes | memoryview) -> str:
-    """Decode a text. Raises UnicodeDecodeError."""
-    return _text.decode(text)
+    """Decode a text. Raises Unreadable."""
+    return _text(text)
 
 
 def is_blank(text: bytes | memoryview) -> bool:
-    """Say whether a text is nothing but white space. Raises UnicodeDecodeError, for some that are not UTF-8."""
+    """Say whether a text is nothing but white space. Raises Unreadable, for some that are not UTF-8."""
     if len(text) > PEEK_BYTES and _says_something(bytes(text[1:PEEK_BYTES])):
         return False
     return not decoded(text).strip()

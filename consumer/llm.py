@@ -17,9 +17,9 @@ import httpcore
 
 from consumer.analysis import Analysis, Result
 from consumer.deadline import Deadline
+from consumer.decoding import Json
 from consumer.excerpt import Excerpt, excerpt
 from consumer.memory_api import prepare
-from consumer.message import Json
 from consumer.prompt import judge, request
 from consumer.settings import LlmSettings
 from consumer.transport import capped, exchange, unanswered

@@ -31,6 +31,7 @@ import httpcore
 import msgspec
 
 from consumer.deadline import Deadline
+from consumer.decoding import Unreadable, reading
 from consumer.errors import ConsumerError
 from consumer.transport import capped, exchange, unanswered
 
@@ -106,13 +107,10 @@ class _Answer(msgspec.Struct):
     facts: msgspec.Raw = msgspec.Raw()
 
 
-_ANSWER = msgspec.json.Decoder(_Answer)
-_STATUS = msgspec.json.Decoder(str)
-_COUNT = msgspec.json.Decoder(Annotated[int, msgspec.Meta(ge=0, le=FACTS_MAX)])
-_FACTS = msgspec.json.Decoder(Annotated[list[msgspec.Raw], msgspec.Meta(max_length=FACTS_MAX)])
-
-# RecursionError: brackets nested thousands deep.
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_answer = reading(msgspec.json.Decoder(_Answer))
+_status = reading(msgspec.json.Decoder(str))
+_whole = reading(msgspec.json.Decoder(Annotated[int, msgspec.Meta(ge=0, le=FACTS_MAX)]))
+_facts = reading(msgspec.json.Decoder(Annotated[list[msgspec.Raw], msgspec.Meta(max_length=FACTS_MAX)]))
 
 
 def parse_answer(body: bytes) -> int:
@@ -132,17 +130,17 @@ def _count(body: bytes) -> tuple[int, str]:
     """Return the number of facts and "", or 0 and why there is none."""
     wanted = "a JSON object"
     try:
-        answer = _ANSWER.decode(body)
+        answer = _answer(body)
         wanted = 'a status "ok"'
-        if memoryview(answer.status).nbytes and _STATUS.decode(answer.status) != "ok":
+        if memoryview(answer.status).nbytes and _status(answer.status) != "ok":
             return 0, f"without {wanted}"
         if memoryview(answer.count).nbytes:
             wanted = f"a count that is an integer in 0..{FACTS_MAX}"
-            return _COUNT.decode(answer.count), ""
+            return _whole(answer.count), ""
         if memoryview(answer.facts).nbytes:
             wanted = f"a list of at most {FACTS_MAX} facts"
-            return len(_FACTS.decode(answer.facts)), ""
-    except _UNREADABLE:
+            return len(_facts(answer.facts)), ""
+    except Unreadable:
         return 0, f"without {wanted}"
     return 0, "without count or facts"
 

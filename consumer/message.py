@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from consumer.decoding import Flaw, Json, Unreadable, reading
 from consumer.errors import MalformedMessage
 
 ID_LENGTH_MAX = 255
@@ -20,16 +21,11 @@ LENGTH_MAX = {"conversation_log_url": URL_LENGTH_MAX, "start_time": 64, "end_tim
 ESCAPED_BYTES = 12
 """The most that JSON takes for a character: a pair of \\u escapes."""
 _ABSENT = (b"", b"null")
-_NOT_JSON = "not JSON"
 _MENDED = rb"\ufffd"
 # What stays, an escaped backslash or a whole pair, is taken first; what is left is half a pair.
 _SURROGATES = re.compile(
     rb"(\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 )
-
-
-Json = bytes | bytearray | msgspec.Raw
-"""A JSON text, unread."""
 
 
 class _Envelope(msgspec.Struct):
@@ -51,9 +47,9 @@ class _Identity(msgspec.Struct):
     conversation_id: msgspec.Raw
 
 
-_envelope = msgspec.json.Decoder(_Envelope)
-_identity = msgspec.json.Decoder(_Identity)
-_word = msgspec.json.Decoder(str | None)
+_envelope = reading(msgspec.json.Decoder(_Envelope))
+_identity = reading(msgspec.json.Decoder(_Identity))
+_word = reading(msgspec.json.Decoder(str | None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +79,12 @@ def parse(body: Json, *, mendable: bool = True) -> Message:
     Raises MalformedMessage, and nothing else, for any bytes that are no message of CONTRACT section 2.
     """
     try:
-        envelope = _envelope.decode(body)
-    except (ValueError, RecursionError) as error:  # msgspec's errors and UnicodeDecodeError are ValueErrors
-        reason = _reason(error)
+        envelope = _envelope(body)
+    except Unreadable as unreadable:
+        flaw, reason = unreadable.flaw, unreadable.reason
     else:
         return _checked(envelope, mended=not mendable)
-    if mendable and reason == _NOT_JSON:
+    if mendable and flaw in {Flaw.NOT_JSON, Flaw.NOT_UTF8}:
         return parse(mend(body), mendable=False)
     raise MalformedMessage(reason)
 
@@ -116,21 +112,10 @@ def altered(text: Json) -> bool:
 def identify(body: bytes | bytearray, message_id: str | None) -> str | None:
     """Say which conversation a malformed message speaks of, when that much can be read."""
     try:
-        candidate = _read("conversation_id", _identity.decode(body).conversation_id)
-    except (ValueError, RecursionError, MalformedMessage):
+        candidate = _read("conversation_id", _identity(body).conversation_id)
+    except (Unreadable, MalformedMessage):
         candidate = message_id
     return candidate if candidate is not None and _is_id(candidate) else None
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
-    if isinstance(error, UnicodeDecodeError):
-        return "not UTF-8"
-    if isinstance(error, msgspec.ValidationError):
-        # msgspec names the path and the types, never the values: but a path may show a key of the body
-        return str(error)[:200]
-    return _NOT_JSON
 
 
 def _checked(envelope: _Envelope, *, mended: bool) -> Message:
@@ -171,17 +156,20 @@ def _read(name: str, raw: msgspec.Raw) -> str | None:
     if size > ESCAPED_BYTES * longest + len('""'):
         raise MalformedMessage(too_long)
     try:
-        word: str | None = _word.decode(raw)
-    except UnicodeDecodeError:
-        reason = "not UTF-8"
-    except msgspec.ValidationError:
-        reason = f"{name} is no string"
-    except ValueError:
-        reason = f"{name} is no JSON string"
+        word: str | None = _word(raw)
+    except Unreadable as unreadable:
+        flaw = unreadable.flaw
     else:
         if word is None or len(word) <= longest:
             return word
-        reason = too_long
+        raise MalformedMessage(too_long)
+    match flaw:
+        case Flaw.NOT_UTF8:
+            reason = flaw.value
+        case Flaw.OTHER_TYPE:
+            reason = f"{name} is no string"
+        case _:
+            reason = f"{name} is no JSON string"
     raise MalformedMessage(reason)
 
 

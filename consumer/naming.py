@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from consumer.decoding import Unreadable, reading
 from consumer.message import altered, mend
 
 Bytes = bytes | bytearray | memoryview
@@ -26,8 +27,8 @@ class _Owned(msgspec.Struct):
     user_id: msgspec.Raw = msgspec.Raw()
 
 
-_owned = msgspec.json.Decoder(_Owned)
-_word = msgspec.json.Decoder(str)
+_owned = reading(msgspec.json.Decoder(_Owned))
+_word = reading(msgspec.json.Decoder(str))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,8 @@ def _owner(body: bytearray, user_id: str) -> Named | None:
 
 def _token(body: bytearray) -> msgspec.Raw | None:
     try:
-        return _owned.decode(body).user_id
-    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
+        return _owned(body).user_id
+    except Unreadable:
         return None
 
 
@@ -96,6 +97,6 @@ def _pieces(body: bytearray) -> Iterable[Bytes]:
 
 def _read(token: bytes) -> str | None:
     try:
-        return _word.decode(token)
-    except ValueError:
+        return _word(token)
+    except Unreadable:
         return None

@@ -33,8 +33,9 @@ from consumer.errors import (
     MessageTooLarge,
     NoRoom,
     PutOff,
+    out_of_memory,
 )
-from consumer.failures import call_end, failure_of, out_of_memory
+from consumer.failures import call_end, failure_of
 from consumer.job import Job, claim_request
 from consumer.message import Message, identify, parse
 from consumer.outcome import Outcome

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from consumer.analysis import Analysis, Result
+from consumer.decoding import Unreadable, reading
 from consumer.excerpt import Excerpt
 
 EMOTIONS = frozenset({"interesting", "boring", "neutral", "angry", "happy", "sad"})
@@ -69,9 +70,9 @@ class _Completion(msgspec.Struct):
     choices: list[msgspec.Raw]
 
 
-_completion = msgspec.json.Decoder(_Completion)
-_choice = msgspec.json.Decoder(_Choice)
-_content = msgspec.json.Decoder(str | list[Any] | None)
+_completion = reading(msgspec.json.Decoder(_Completion))
+_choice = reading(msgspec.json.Decoder(_Choice))
+_content = reading(msgspec.json.Decoder(str | list[Any] | None))
 
 
 def request(model: str, told: Excerpt) -> bytes:
@@ -131,9 +132,9 @@ def _bad(reason: str) -> Analysis:
 def _said(body: bytes) -> str | None:
     """Return the text of the first choice; of one in parts, the parts that are text."""
     try:
-        first = _completion.decode(body).choices[0]
-        content: str | list[Any] | None = _content.decode(_choice.decode(first).message.content)
-    except (ValueError, IndexError, RecursionError):
+        first = _completion(body).choices[0]
+        content: str | list[Any] | None = _content(_choice(first).message.content)
+    except (Unreadable, IndexError):
         return None
     if not isinstance(content, list):
         return content

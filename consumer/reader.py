@@ -5,9 +5,10 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from consumer.conversation import Transcript, transcribe
+from consumer.decoding import Json
 from consumer.errors import MalformedMessage, NothingUsable
 from consumer.job import Job
-from consumer.message import Json, mend
+from consumer.message import mend
 from consumer.sources import Found, Sources
 from repository.rows import Claimed
 

@@ -11,8 +11,9 @@ from functools import partial
 from random import Random
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
+from consumer.decoding import Json
 from consumer.errors import LogUnavailable, LogUnusable, MalformedMessage, NothingUsable
-from consumer.message import URL_LENGTH_MAX, Json, parse
+from consumer.message import URL_LENGTH_MAX, parse
 from consumer.pace import Pace
 from consumer.patience import Patience
 from consumer.ports import Store

@@ -1,10 +1,12 @@
 """An entry that is a message, and the same message with its log elsewhere. Values only."""
 
+import contextlib
 from dataclasses import dataclass
 
 import msgspec
 
 from consumer.conversation import transcribe
+from consumer.decoding import Unreadable, reading
 from consumer.errors import MalformedMessage, MessageTooLarge
 from consumer.message import Message, mend, parse
 from supervisor.cli.publishing.entries import Entry
@@ -12,7 +14,7 @@ from supervisor.cli.publishing.entries import Entry
 LOG = "conversation_log"
 URL = "conversation_log_url"
 
-_keys = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_keys = reading(msgspec.json.Decoder(dict[str, msgspec.Raw]))
 _encode = msgspec.json.Encoder().encode
 
 
@@ -49,12 +51,9 @@ def without_log(letter: Letter, url: str | None = None) -> bytes:
 
 
 def _decoded(body: bytes) -> dict[str, msgspec.Raw]:
-    try:
-        return _keys.decode(body)
-    except ValueError:
-        # As `parse` found it: with half a character somewhere
-        pass
-    try:
-        return _keys.decode(mend(body))
-    except (ValueError, RecursionError):
-        raise MalformedMessage("a key is no text") from None
+    with contextlib.suppress(Unreadable):
+        return _keys(body)
+    # As `parse` found it: with half a character somewhere
+    with contextlib.suppress(Unreadable):
+        return _keys(mend(body))
+    raise MalformedMessage("a key is no text")

@@ -6,6 +6,7 @@ from zlib import crc32
 
 import msgspec
 
+from consumer.decoding import Unreadable, reading
 from supervisor.cli.publishing.entries import Entry
 
 VERSION = 2
@@ -115,6 +116,9 @@ class _Record(msgspec.Struct):
     identity: Identity
 
 
+_record = reading(msgspec.json.Decoder(_Record))
+
+
 def encode(place: Place, identity: Identity) -> bytes:
     """Write a record: always RECORD_BYTES long, so that one write replaces the one before."""
     text = msgspec.json.encode(_Record(VERSION, place, identity))
@@ -127,8 +131,8 @@ def decode(record: bytes) -> tuple[Place, Identity] | None:
     try:
         if len(record) < RECORD_BYTES or int(checksum, 16) != crc32(text):
             return None
-        read = msgspec.json.decode(text, type=_Record)
-    except ValueError:
+        read = _record(text)
+    except (ValueError, Unreadable):
         return None
     return (read.place, read.identity) if read.version == VERSION else None
 
