@@ -4,9 +4,12 @@ Only the envelope is read here, without copying the log: a 3 MB body takes under
 the log are read after the event was claimed (consumer/conversation.py), so that a duplicate costs nothing.
 """
 
+import contextlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import msgspec
 
@@ -14,6 +17,8 @@ from consumer.decoding import Flaw, Json, Unreadable, reading
 from consumer.errors import MalformedMessage
 
 ID_LENGTH_MAX = 255
+T = TypeVar("T")
+
 URL_LENGTH_MAX = 2048
 """Twice the longest key of S3, which has 1024 bytes."""
 LENGTH_MAX = {"conversation_log_url": URL_LENGTH_MAX, "start_time": 64, "end_time": 64}
@@ -107,6 +112,13 @@ def mend(text: Json) -> Json:
 def altered(text: Json) -> bool:
     """Say whether a value of a mended text may have been mended itself."""
     return _MENDED in bytes(text)
+
+
+def read_mended(read: Callable[[Json], T], text: Json) -> T:
+    """Read a text, if need be with half characters mended, in place if possible. Raises Unreadable."""
+    with contextlib.suppress(Unreadable):
+        return read(text)
+    return read(mend(text))
 
 
 def identify(body: bytes | bytearray, message_id: str | None) -> str | None:

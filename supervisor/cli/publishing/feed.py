@@ -1,6 +1,7 @@
-"""Reads a file's entries, from its beginning or from a place in it, never holding more than one of them.
+"""Reads a file's entries, from its beginning or from a place in it.
 
-Lines of JSON, or the items of a JSON text; gzip is recognised by its first bytes, whatever the name says.
+Lines of JSON, of which one is held at a time, or the items of a JSON text, which is held whole. Gzip is recognised by
+its first bytes, whatever the name says.
 """
 
 import gzip
@@ -13,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Self, TypeVar, cast
 
+from supervisor.cli.publishing import jsontext
 from supervisor.cli.publishing.entries import BOM, Broken, Entry
 from supervisor.cli.publishing.files import STANDARD_INPUT
-from supervisor.cli.publishing.splitter import Splitter
 
 GZIP = b"\x1f\x8b"
 STEP_BYTES = 256 * 1024
@@ -43,7 +44,10 @@ class Reader:
 
     def consumed_bytes(self, entry: Entry) -> int:
         """Say how much of the file, as it is stored, was read for the entries up to this one."""
-        return self._raw.tell() if self._zipped and self._raw.seekable() else entry.end
+        if not self._zipped or self._text is None or not self._raw.seekable():
+            return entry.end
+        # A text that is held whole was read to its end before its first entry
+        return self._raw.tell() * entry.end // max(1, self._text.tell())
 
     def line(self, limit: int) -> bytes:
         """Read to the end of the line, or `limit` bytes of it. Raises Broken."""
@@ -188,12 +192,13 @@ def lines(reader: Reader, max_bytes: int, start: int = 0, number: int = 1) -> It
 
 
 def items(reader: Reader, max_bytes: int, start: int = 0) -> Iterator[Entry]:
-    """Give the items of a JSON text, from the one that begins at `start`: all before it is read, too. Raises Broken."""
-    splitter = Splitter(max_bytes)
+    """Give the items of a JSON text, from the one that begins at `start`. The text is held whole. Raises Broken."""
+    text = bytearray()
     while chunk := reader.chunk():
-        for entry in splitter.feed(chunk):
-            if entry.start >= start:
-                yield entry
-    for entry in splitter.finish():
-        if entry.start >= start:
-            yield entry
+        text += chunk
+        if len(text) > jsontext.MAX_BYTES:
+            raise Broken(
+                f"it is larger than {jsontext.MAX_BYTES >> 20} MB, which is the limit of one JSON text: "
+                f"{jsontext.remedy(text)} FILE | friendship-supervisor publish -"
+            )
+    yield from (entry for entry in jsontext.entries(text, max_bytes) if entry.start >= start)

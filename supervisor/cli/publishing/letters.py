@@ -8,7 +8,7 @@ import msgspec
 from consumer.conversation import transcribe
 from consumer.decoding import Unreadable, reading
 from consumer.errors import MalformedMessage, MessageTooLarge
-from consumer.message import Message, mend, parse
+from consumer.message import Message, parse, read_mended
 from supervisor.cli.publishing.entries import Entry
 
 LOG = "conversation_log"
@@ -52,8 +52,5 @@ def without_log(letter: Letter, url: str | None = None) -> bytes:
 
 def _decoded(body: bytes) -> dict[str, msgspec.Raw]:
     with contextlib.suppress(Unreadable):
-        return _keys(body)
-    # As `parse` found it: with half a character somewhere
-    with contextlib.suppress(Unreadable):
-        return _keys(mend(body))
+        return read_mended(_keys, body)
     raise MalformedMessage("a key is no text")
