@@ -18,6 +18,7 @@ import pytest
 from supervisor.status import guests
 from supervisor.status.app import MOST_PAGES
 from tests.fixtures.eventually import eventually
+from tests.fixtures.titles import titled
 from tests.process.fakes import TROUBLE
 from tests.process.runs import Run, Start, gone
 
@@ -32,11 +33,7 @@ def begin(start: Start, scenario: str = "idle", **environment: str) -> Run:
 
 
 def status_process(run: Run) -> psutil.Process | None:
-    for process in psutil.Process(run.pid).children():
-        with contextlib.suppress(psutil.Error):
-            if "status" in " ".join(process.cmdline()):
-                return process
-    return None
+    return next(iter(titled(run.pid, "status")), None)
 
 
 def address(run: Run) -> tuple[str, int]:

@@ -26,6 +26,7 @@ from scripts.servers.rabbitmq import RabbitMQ
 from supervisor.cli import cli
 from tests.fixtures.desk import Desk
 from tests.fixtures.s3 import S3Server
+from tests.fixtures.titles import crash
 from tests.fixtures.worker import Worker
 from tests.security.canary import sung
 
@@ -136,9 +137,7 @@ def test_no_secret_is_seen_while_the_program_works_and_its_children_die(
     assert known_by_servers.count("friendship-supervisor") >= 2
     assert sung(SECRETS, known_by_servers) == []
     os.kill(worker.pid, signal.SIGUSR1)
-    for process in psutil.Process(worker.pid).children():
-        if ": child " in process.cmdline()[0]:
-            process.send_signal(signal.SIGSEGV)
+    crash(worker.pid, ": child ")
     deaths = "SELECT 1 AS dead FROM child_deaths"
     worker.wait_until(lambda: reached(desk.query(deaths)), "the dead are accounted for")
     assert worker.stop(signal.SIGQUIT) == 0

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import orjson
-import psutil
 import pytest
 
 from tests.fixtures.desk import Desk
+from tests.fixtures.titles import crash
 from tests.fixtures.worker import Worker
 from tests.security.canary import sung
 from tests.security.scripted_api import Answer, ScriptedApi, answered
@@ -84,9 +84,7 @@ def api() -> Iterator[ScriptedApi]:
 
 def shoot(worker: Worker) -> None:
     """Make every child crash."""
-    for process in psutil.Process(worker.pid).children():
-        if ": child " in process.cmdline()[0]:
-            process.send_signal(signal.SIGSEGV)
+    crash(worker.pid, ": child ")
 
 
 def told(desk: Desk) -> str:
