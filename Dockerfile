@@ -9,13 +9,18 @@ WORKDIR /build
 # pip stays outside of the environment, and with it outside of the image
 RUN ["python", "-m", "venv", "--without-pip", "/opt/friendship-supervisor"]
 COPY requirements.lock ./
+COPY locks/build.lock locks/
+# What builds the package is pinned as well, and stays outside of the environment
+RUN ["python", "-m", "pip", "install", "--target", "/build/backend", \
+     "--require-hashes", "--only-binary", ":all:", "--requirement", "locks/build.lock"]
 RUN ["python", "-m", "pip", "--python", "/opt/friendship-supervisor/bin/python", "install", "--compile", \
      "--require-hashes", "--only-binary", ":all:", "--requirement", "requirements.lock"]
 COPY setup.cfg pyproject.toml README.md LICENSE ./
 COPY repository repository
 COPY consumer consumer
 COPY supervisor supervisor
-RUN ["python", "-m", "pip", "--python", "/opt/friendship-supervisor/bin/python", "install", "--compile", "--no-deps", "."]
+RUN ["env", "PYTHONPATH=/build/backend", "python", "-m", "pip", "--python", "/opt/friendship-supervisor/bin/python", \
+     "install", "--compile", "--no-deps", "--no-build-isolation", "."]
 
 # For trying it out: `docker build --target memory-api`. Standard library only
 FROM ${PYTHON_IMAGE} AS memory-api

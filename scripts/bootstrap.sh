@@ -14,9 +14,11 @@ explain() {
 }
 
 # prepare EXTRAS SERVERS
-# Leaves $python: the interpreter of a virtual environment that holds the project with its [EXTRAS].
+# Leaves $python: the interpreter of a virtual environment that holds the project with its [EXTRAS], in the releases that
+# the locks name. With releases=newest it is another environment, with the newest ones that setup.cfg allows.
 # SERVERS: needed, wanted (where they cannot be installed, say so and go on, unless CI is set), unused, or all: wanted,
 # with a browser and the programs that check what is deployed.
+releases=locked
 prepare() {
     [ "$(uname -s)" = Linux ] || explain "this needs Linux (fork, pidfd and /proc as they are there)"
     [ -r /proc/self/stat ] || explain "/proc is not mounted; run: mount -t proc proc /proc"
@@ -180,20 +182,41 @@ make_environment() {
     version=$("$base_python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     environment=.venv
     [ -z "${PYTHON:-}" ] || environment=.venv-$version # so that one chosen by hand does not replace the usual one
+    [ "$releases" = locked ] || environment=$environment-$releases
     python=$checkout/$environment/bin/python
-    wanted="$version $(cat setup.cfg pyproject.toml | cksum) $checkout"
+    wanted="$version $(cat setup.cfg pyproject.toml requirements.lock locks/*.lock | cksum) $checkout"
     stamp=$environment/installed-$1
-    [ ! -x "$python" ] || ! "$python" -c 'import pip' 2>/dev/null || [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || return 0
+    # What is newest today is not known before pip has asked
+    [ ! -x "$python" ] || ! "$python" -c 'import pip' 2>/dev/null || [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] ||
+        [ "$releases" = newest ] || return 0
     pip_log=$(mktemp)
     if [ "$("$python" -c 'import pip, sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" != "$version" ]; then
         say "making $environment with Python $version"
         "$base_python" -m venv --clear "$environment" >"$pip_log" 2>&1 ||
             explain "no virtual environment: $(tail -n 1 "$pip_log")"
     fi
-    say "installing the project with its [$1] extra into $environment"
-    # By variables, because pip 22.0 does not know the second as an option
-    PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
-        "$python" -m pip install -e ".[$1]" >"$pip_log" 2>&1 || explain "pip failed: $(pip_reason) (whole output: $pip_log)"
+    say "installing the project${1:+ with its [$1] extra}, $releases releases, into $environment"
+    # shellcheck disable=SC2046 (words)
+    case $releases in
+    locked)
+        pip_install --require-hashes $(locks_of "$1")
+        # Not in isolation: for that pip would fetch whatever builds packages today
+        pip_install --no-deps --no-build-isolation -e .
+        ;;
+    newest) pip_install --upgrade --upgrade-strategy eager -e ".${1:+[$1]}" ;;
+    esac
     printf '%s\n' "$wanted" >"$stamp"
     rm -f "$pip_log"
+}
+
+# locks_of EXTRAS: pip's arguments for what they are locked to.
+locks_of() {
+    printf ' -r %s' requirements.lock locks/build.lock
+    for extra in $(printf %s "$1" | tr , ' '); do printf ' -r locks/%s.lock' "$extra"; done
+}
+
+pip_install() {
+    # By variables, because pip 22.0 does not know the second as an option
+    PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
+        "$python" -m pip install "$@" >"$pip_log" 2>&1 || explain "pip failed: $(pip_reason) (whole output: $pip_log)"
 }

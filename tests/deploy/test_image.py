@@ -31,8 +31,11 @@ def test_what_the_image_is_made_of_is_pinned_and_built_elsewhere() -> None:
     """By hashes and without a compiler; the last stage runs no installer, and all stages have one base."""
     build = STAGES[0]
     installs = [step.words for step in build.steps if step.word == "RUN" and "install" in step.words]
-    assert {"--require-hashes", "--only-binary", "requirements.lock", "--compile"} <= {*installs[0]}
-    assert "--no-deps" in installs[1]
+    backend, dependencies, package = installs
+    assert {"--require-hashes", "--only-binary", "locks/build.lock", "--target"} <= {*backend}
+    assert {"--require-hashes", "--only-binary", "requirements.lock", "--compile"} <= {*dependencies}
+    # In isolation pip would fetch whatever builds packages today
+    assert {"--no-deps", "--no-build-isolation"} <= {*package}
     assert all("pip" not in step.words for step in FINAL.steps if step.word == "RUN")
     assert len({stage.base for stage in STAGES}) == 1
 

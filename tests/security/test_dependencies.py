@@ -1,4 +1,4 @@
-"""What production installs is pinned, by hashes, and is what the project asks for."""
+"""What is installed is pinned, by hashes, and is what the project asks for."""
 
 import configparser
 import re
@@ -11,15 +11,18 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from scripts.audit import Verdict, judge
+from scripts.lock import BUILD, ENTRY, FOLDER, LOCK, PRODUCTION, backend, beside, extras
 
 CHECKOUT = Path(__file__).parents[2]
-LOCK = (CHECKOUT / "requirements.lock").read_text()
-ENTRY = re.compile(
-    r"^(?P<name>[a-z0-9-]+)==(?P<version>\S+)(?: ; (?P<marker>[^\\]+?))? \\\n"
-    r"(?P<hashes>(?: {4}--hash=\S+(?: \\)?\n)+)",
-    re.MULTILINE,
-)
-LOCKED = {entry["name"]: entry for entry in ENTRY.finditer(LOCK)}
+LOCKS = {
+    path: (CHECKOUT / path).read_text()
+    for path in (LOCK, BUILD, *(f"{FOLDER}/{each}.lock" for each in extras()))
+}
+each_lock = pytest.mark.parametrize("path", LOCKS)
+
+
+def locked(*paths: str) -> dict[str, re.Match[str]]:
+    return {entry["name"]: entry for path in paths for entry in ENTRY.finditer(LOCKS[path])}
 
 
 def wanted_here(requirement: Requirement, extras: frozenset[str]) -> bool:
@@ -29,36 +32,81 @@ def wanted_here(requirement: Requirement, extras: frozenset[str]) -> bool:
     )
 
 
-def test_the_lock_satisfies_setup_cfg() -> None:
-    """Each requirement is there, in a version that it allows."""
+def wanted(path: str) -> list[Requirement]:
+    """Give what a lock is made from."""
+    if path == BUILD:
+        return [Requirement(line) for line in backend()]
     setup = configparser.ConfigParser()
     setup.read(CHECKOUT / "setup.cfg")
-    for line in setup["options"]["install_requires"].split():
-        requirement = Requirement(line)
-        assert requirement.name in LOCKED, f"run ./scripts/lock: {requirement.name} is new"
-        assert requirement.specifier.contains(LOCKED[requirement.name]["version"]), "run ./scripts/lock"
+    lines = setup["options"]["install_requires"].split("\n")
+    for extra in PRODUCTION if path == LOCK else {Path(path).stem}:
+        lines += setup["options.extras_require"][extra].split("\n")
+    return [Requirement(line) for line in lines if line]
 
 
-def test_the_lock_is_complete_and_pinned_by_hashes() -> None:
-    """Every line belongs to an entry with hashes, and whatever an entry requires has an entry too."""
-    left_over = ENTRY.sub("", LOCK)
-    assert re.sub(r"^ *#.*\n", "", left_over, flags=re.MULTILINE).strip() == ""
-    for name, entry in LOCKED.items():
+@each_lock
+def test_the_locks_satisfy_setup_cfg(path: str) -> None:
+    """Each requirement is there, in a version that it allows."""
+    found = locked(path) if path == BUILD else locked(LOCK, path)
+    for requirement in wanted(path):
+        name = canonicalize_name(requirement.name)
+        assert name in found, f"run ./scripts/lock: {name} is new"
+        assert requirement.specifier.contains(found[name]["version"]), f"run ./scripts/lock: {name}"
+
+
+@each_lock
+def test_every_requirement_has_an_upper_bound(path: str) -> None:
+    """What nobody has tried is not installed. Type stubs only ever say more."""
+    for requirement in wanted(path):
+        assert requirement.name.startswith("types-") or any(
+            each.operator in {"<", "<=", "==", "~="} for each in requirement.specifier
+        ), requirement
+
+
+@each_lock
+def test_a_lock_is_complete_and_pinned_by_hashes(path: str) -> None:
+    """Every line belongs to an entry with hashes, and whatever an installed entry requires has an entry too."""
+    left_over = ENTRY.sub("", LOCKS[path])
+    assert re.sub(r"^#.*\n", "", left_over, flags=re.MULTILINE).strip() == ""
+    found = locked(LOCK, path)
+    for name, entry in locked(path).items():
         assert re.findall(r"--hash=(?!sha256:[0-9a-f]{64}\b)", entry["hashes"]) == [], name
-    extras = {"psycopg": frozenset({"binary", "pool"})}
-    for name, entry in LOCKED.items():
+    of_extras = {"psycopg": frozenset({"binary", "pool"})}
+    for name, entry in locked(path).items():
         if entry["marker"] and not Marker(entry["marker"]).evaluate():
             continue
-        for line in metadata.requires(name) or ():
+        try:
+            requires = metadata.requires(name) or ()
+        except metadata.PackageNotFoundError:
+            assert path not in {LOCK, BUILD, f"{FOLDER}/test.lock"}, name
+            continue  # of another extra than the tests'
+        for line in requires:
             requirement = Requirement(line)
-            if wanted_here(requirement, extras.get(name, frozenset())):
-                assert canonicalize_name(requirement.name) in LOCKED, f"{name} requires {requirement}"
+            if wanted_here(requirement, of_extras.get(name, frozenset())):
+                assert canonicalize_name(requirement.name) in found, f"{name} requires {requirement}"
 
 
-def test_the_lock_names_no_index() -> None:
+def test_locks_agree() -> None:
+    """Any of them may be installed together: a package has the same version and files in all."""
+    seen: dict[str, str] = {}
+    for text in LOCKS.values():
+        for entry in ENTRY.finditer(text):
+            assert seen.setdefault(entry["name"], entry[0]) == entry[0]
+
+
+@each_lock
+def test_a_lock_names_no_index(path: str) -> None:
     """Where packages come from is the business of whoever installs them."""
-    assert "://" not in LOCK
-    assert "index-url" not in LOCK
+    assert "://" not in LOCKS[path]
+    assert "index-url" not in LOCKS[path]
+
+
+def test_no_package_is_locked_twice_beside_production() -> None:
+    """What requirements.lock has is left out of the other locks."""
+    first = "a==1 \\\n    --hash=sha256:0\n"
+    both = first + "b==2 ; sys_platform == 'linux' \\\n    --hash=sha256:1 \\\n    --hash=sha256:2\n"
+    assert beside(both, [first]) == both.removeprefix(first)
+    assert beside(both, []) == both
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,46 @@
+"""The last line of a test run speaks of both halves."""
+
+from scripts.tally import main, read, told, verdict
+
+GREEN = """<testsuites><testsuite><testcase classname="tests.a" name="test_x"/>
+<testcase classname="tests.a" name="test_y"><skipped message="no server"/></testcase></testsuite></testsuites>"""
+RED = """<testsuites><testsuite><testcase classname="tests.b" name="test_z[1]">
+<failure message="assert 1 == 2&#10;more">long</failure></testcase>
+<testcase classname="tests.b" name="test_w"/>
+<testcase classname="tests.b" name="test_v"><error message="fixture"/></testcase></testsuite></testsuites>"""
+
+
+def test_failures_of_the_first_half_are_repeated_at_the_end() -> None:
+    """Each by name, and then the counts of both."""
+    halves = [read(1, RED), read(0, GREEN)]
+    assert list(told(halves)) == [
+        "FAILED tests.b::test_z[1] - assert 1 == 2",
+        "ERROR tests.b::test_v - fixture",
+        "both halves: 1 failed, 1 error, 2 passed, 1 skipped",
+    ]
+    assert verdict(halves) == 1
+
+
+def test_a_run_without_failures_says_so_and_is_0() -> None:
+    """In one line."""
+    halves = [read(0, GREEN), read(0, GREEN)]
+    assert list(told(halves)) == ["both halves: 2 passed, 2 skipped"]
+    assert verdict(halves) == 0
+
+
+def test_a_half_that_died_is_no_success() -> None:
+    """Nor is one that ended badly without a failed test, as when nothing was collected."""
+    for report in (None, "<testsuites><testsu"):
+        halves = [read(0, GREEN), read(0, report)]
+        assert list(told(halves)) == [
+            "both halves: 1 passed, 1 skipped; 1 of 2 halves ended without a report"
+        ]
+        assert verdict(halves) == 1
+    halves = [read(0, GREEN), read(5, GREEN)]
+    assert list(told(halves)) == ["both halves: 2 passed, 2 skipped; exit statuses 0, 5"]
+    assert verdict(halves) == 5
+
+
+def test_a_report_that_is_not_there_is_none() -> None:
+    """As where pytest could not begin."""
+    assert main(["4", "/nonexistent/first.xml", "0", "/nonexistent/second.xml"]) == 4
