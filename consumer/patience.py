@@ -5,6 +5,7 @@ whoever keeps a whole table locked is in the way of all, and is waited for.
 """
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import TypeVar
 
@@ -53,8 +54,9 @@ class Patience:
         PutOff when another session keeps a row locked for longer than LOCKED_TRIES lock timeouts.
         """
         tries = locked = 0
+        say = report
         while True:
-            report()
+            say()
             try:
                 return work()
             except DatabaseAway as away:
@@ -64,8 +66,11 @@ class Patience:
                 found = self._in_the_way()
                 reason = reason if found is None else str(found)
                 if found is not None and not found.table:
+                    # In the next try, too, an operator sees whose lock it is
+                    say = partial(self._runtime.holding, reason)
                     self._await_row(reason, last=locked >= LOCKED_TRIES, keep=keep)
                     continue
+            say = report
             tries = self._wait(reason, tries, busy=issubclass(kind, Busy), keep=keep)
 
     def _in_the_way(self) -> Locks | None:

@@ -179,11 +179,11 @@ class Pipeline:
             try:
                 return self._open_and_work(delivery)
             except PutOff as locked:
-                locked_by = locked.reason
+                put_off, reason = True, locked.reason
             except EventGone as gone:
-                locked_by, reason = "", gone.reason
-            if locked_by:
-                return self._send_again(delivery, locked_by)
+                put_off, reason = False, gone.reason
+            if put_off:
+                return self._send_again(delivery, reason)
             log.warning("event_gone", extra={"message_id": delivery.message_id, "reason": reason})
             # Its deadline starts again, too
             self._runtime.receiving(mark.body_bytes, delivery.message_id)
