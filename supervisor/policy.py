@@ -17,6 +17,7 @@ For one child, the first rule that speaks wins:
     so again and again, so this one is caught in a try that does not end, or stopped by a stranger.
  8. Longer than BOOT_S in its boot, it is killed; waiting for a server is no boot.
  9. Draining for longer than a message may take, it is ended as in rule 5, unblamed; at a stop the drain time-out kills.
+    Draining with nothing in hand for EMPTY_HANDED_S, it hangs in something (a name server, a handshake): it is killed.
 10. When the supervisor stops, or the slot is no longer wanted, it is drained.
 
 Then, over all children:
@@ -65,6 +66,8 @@ FREEZE_S = 2.0
 BOOT_S = 30.0
 SILENT_S = 60.0
 """A child's own limits end any one try within this, unless what it waits on has taken no notice of them."""
+EMPTY_HANDED_S = 1.75
+"""A child with nothing in hand is gone within this; its last words to the broker have 1.5 s of it at the most."""
 LAST_JANITOR_S = 2.0
 BOOT_WATCH_S = 2.0
 BOOT_PAUSE_S = 0.02
@@ -265,11 +268,18 @@ def _still(  # noqa: PLR0911 - one return to a rule
 def _drained_too_long(
     child: Child, reading: Reading | None, roster: Roster, now: float, settings: SupervisorSettings
 ) -> Action | None:
+    if reading is not None and _empty_handed_s(child, reading.view, now) >= EMPTY_HANDED_S:
+        return Kill(child.page, STUCK if roster.stop is None else SHUTDOWN)
     if roster.stop is not None:
         return Kill(child.page, SHUTDOWN) if now - roster.stop.since >= settings.drain_timeout_s else None
     if now - child.since <= settings.message_deadline_s + settings.write_budget_s:
         return None
     return _end(child, reading.view, STUCK) if reading is not None else Kill(child.page, STUCK)
+
+
+def _empty_handed_s(child: Child, view: SlotView, now: float) -> float:
+    """Return for how long a draining child has had nothing to finish."""
+    return 0.0 if view.in_hand else now - max(child.since, view.phase_since)
 
 
 def is_tight(working_set_bytes: int | None, settings: SupervisorSettings) -> bool:
@@ -433,6 +443,8 @@ def _dues(roster: Roster, now: float, settings: SupervisorSettings) -> Iterator[
             yield child.since + FREEZE_S
         elif child.state is State.BOOTING and now - child.forked_at < BOOT_WATCH_S:
             yield now + BOOT_PAUSE_S
+        elif child.state is State.DRAINING:
+            yield child.since + EMPTY_HANDED_S
     for errand in roster.errands.values():
         yield errand.ends_by()
     if roster.accounts.waiting and roster.errand(Kind.JANITOR) is None:

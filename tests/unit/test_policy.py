@@ -319,7 +319,7 @@ def test_a_drain_has_the_time_of_one_message() -> None:
 def test_a_stop_drains_then_kills() -> None:
     """All at once, and after the drain time-out by force."""
     roster, seen = book(
-        Reading(replace(idle(), heartbeat=NOW + 60), MB),
+        Reading(replace(busy(Phase.HOLDING), heartbeat=NOW + 60), MB),
         Reading(replace(busy(Phase.HOLDING), heartbeat=NOW + 60), MB),
     )
     roster.stopping(NOW, at_once=False)
@@ -328,6 +328,28 @@ def test_a_stop_drains_then_kills() -> None:
         roster.draining(slot, policy.SHUTDOWN, NOW)
     assert decide(roster, seen, NOW + 64, SETTINGS) == []
     assert decide(roster, seen, NOW + 65, SETTINGS) == [Kill(0, policy.SHUTDOWN), Kill(1, policy.SHUTDOWN)]
+
+
+@pytest.mark.parametrize("phase", [Phase.IDLE, Phase.WAITING_BROKER, Phase.WAITING_DATABASE, Phase.BOOTING])
+def test_a_drain_with_nothing_in_hand_is_over_in_two_seconds(phase: Phase) -> None:
+    """Whatever the child hangs in; whoever has just finished its work has as long from then on."""
+    roster, seen = book(Reading(replace(idle(), phase=phase), MB), Reading(busy(Phase.HOLDING), MB))
+    roster.stopping(NOW, at_once=False)
+    for slot in (0, 1):
+        roster.draining(slot, policy.SHUTDOWN, NOW)
+    assert decide(roster, seen, NOW + 1.7, SETTINGS) == []
+    assert policy.next_due(roster, NOW + 1.7, SETTINGS) == pytest.approx(NOW + 1.75)
+    assert decide(roster, seen, NOW + 1.75, SETTINGS) == [Kill(0, policy.SHUTDOWN)]
+    seen[1] = Reading(replace(idle(), phase_since=NOW + 5), MB)
+    assert decide(roster, seen, NOW + 6.7, SETTINGS) == [Kill(0, policy.SHUTDOWN)]
+    assert decide(roster, seen, NOW + 6.75, SETTINGS) == [Kill(0, policy.SHUTDOWN), Kill(1, policy.SHUTDOWN)]
+
+
+def test_a_drain_that_hangs_holds_up_no_replacement() -> None:
+    """Outside a stop likewise: nobody is blamed."""
+    roster, seen = book(Reading(idle(), MB))
+    roster.draining(0, policy.FEWER, NOW)
+    assert Kill(0, policy.STUCK) in decide(roster, seen, NOW + 2, SETTINGS)
 
 
 def test_a_second_stop_kills_at_once_whatever_was_begun() -> None:
