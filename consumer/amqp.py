@@ -6,7 +6,12 @@ Theory of operation.
 - Bodies are put together by our own assembler, which knows their size first (consumer/intake.py).
 - After a lost stream pika raises ValueError and OSError beside its own errors: any exception of its means that the
   connection is dead. A dead link says `broken` and raises nothing: whoever holds a result still writes it.
-- A cancel sent by the broker (queue deleted) raises nothing at all: it is treated as a lost connection.
+- A cancel sent by the broker (queue deleted) raises nothing at all, nor does a channel that it closed: both are
+  treated as a lost connection.
+- A broker that stands still closes nothing: after ASK_AFTER_S of silence it is asked for a sign of life, and after
+  GONE_AFTER_S it counts as lost. While a message is in hand that is only told (`trouble`): the connection is kept, as
+  the broker may go on, and then the acknowledgement still counts.
+- No answer is waited for without a limit (wire.Connection), least of all at the end (HASTY_PARTING_S).
 - Publishing has connections of its own: under a memory alarm the broker stops reading from those that publish,
   acknowledgements included.
 """
@@ -32,6 +37,7 @@ from consumer.errors import BodyNotKept, BrokerAway, NoRoom
 from consumer.intake import Intake, Left, Spool
 from consumer.ports import Delivery
 from consumer.settings import BrokerSettings
+from consumer.silence import Silence, Unanswered
 
 DELIVERY_LIMIT = 50  # above the claim limit: the row decides first
 # RabbitMQ 4 has a limit of 20 where none is named, and then drops: every look into the dead queue counts as a delivery
@@ -40,6 +46,13 @@ HEARTBEAT_S = 60
 CONNECT_TIMEOUT_S = 10.0
 PUBLISH_TIMEOUT_S = 60.0
 SHORT_STRING_BYTES = 255
+
+# Together the time in which a broker is noticed that stands still; its pauses for a full disk cache are shorter
+ASK_AFTER_S = 3.0
+GONE_AFTER_S = 10.0
+# How long the last words, cancel and close, may go unanswered; and how long each of them when all is to end at once
+PARTING_S = 5.0
+HASTY_PARTING_S = 0.75
 
 # What the copy of a bad message may take: the child must not be held up for long, and there is a table behind it
 DEAD_LETTER_TIMEOUT_S = 4.0
@@ -88,10 +101,24 @@ def translated() -> Iterator[None]:
         raise BrokerAway(reason)
 
 
-def hang_up(connection: pika.BlockingConnection | None) -> None:
-    """Close a connection in order, if there is one: what was said on it is sent first. Never raises."""
+def connect(
+    settings: BrokerSettings,
+    name: str,
+    timeout_s: float | None = None,
+    *,
+    answer_s: float = CONNECT_TIMEOUT_S,
+) -> wire.Connection:
+    """Connect. timeout_s: see `parameters`. answer_s: how long any later answer may stay away, if that is longer."""
+    return wire.Connection(parameters(settings, name, timeout_s), timeout_s or answer_s)
+
+
+def hang_up(connection: pika.BlockingConnection | None, patience_s: float = PARTING_S) -> None:
+    """Close a connection in order, if there is one: what was said on it is sent first. Never raises.
+
+    patience_s: a broker that says nothing for so long is left without its consent.
+    """
     if connection is not None and connection.is_open:
-        with contextlib.suppress(BrokerAway), translated():
+        with contextlib.suppress(BrokerAway), translated(), wire.within(connection, patience_s):
             connection.close()
 
 
@@ -175,7 +202,10 @@ class BrokerLink:
         self._left: Left | None = None
         self._cancelled = False
         self._inbox: deque[Delivery] = deque()
-        self._connection: pika.BlockingConnection | None = None
+        self._silence: Silence | None = None
+        self._asked = False
+        self._lost = ""
+        self._connection: wire.Connection | None = None
         self._channel: BlockingChannel | None = None
 
     @property
@@ -189,11 +219,16 @@ class BrokerLink:
         """Say whether a delivery is half here."""
         return self._intake.busy
 
+    @property
+    def trouble(self) -> str:
+        """Say why nothing can be expected of the broker now; empty while it answers, or nobody is connected yet."""
+        return str(Unanswered(GONE_AFTER_S)) if self._is_silent() else self._lost
+
     def open(self) -> None:
         """Connect, and see to it that the queue is there. Raises BrokerAway."""
         self.close()
         with translated():
-            connection = pika.BlockingConnection(parameters(self._settings, self._name))
+            connection = connect(self._settings, self._name)
             self._connection = connection
             channel = declare(connection.channel(), self._settings)
             channel.basic_qos(prefetch_count=1)
@@ -208,6 +243,16 @@ class BrokerLink:
         with translated():
             self._channel.basic_consume(self._settings.queue, self._received)
 
+    def watch(self) -> None:
+        """Raise BrokerAway when the connection is lost, or the broker silent."""
+        if self._is_silent():
+            reason = self.trouble
+            self.abandon()
+            log.info("broker_lost", extra={"reason": reason})
+            raise BrokerAway(reason)
+        if self._channel is None or not self._channel.is_open:
+            raise BrokerAway(self._why_broken())
+
     def receive(self, wait_s: float) -> Delivery | None:
         """Give the next delivery, or None when none came within `wait_s` or a stop was asked for.
 
@@ -220,8 +265,9 @@ class BrokerLink:
             raise BodyNotKept if self._left.no_file else NoRoom(self._left.size)
         if self._inbox:
             return self._inbox.popleft()
+        self.watch()
         if self.broken:
-            raise BrokerAway("the broker ended the connection or the consumer")
+            raise BrokerAway(self._why_broken())
         return None
 
     def ack(self, delivery: Delivery) -> bool:
@@ -233,17 +279,20 @@ class BrokerLink:
                 self._channel.basic_ack(delivery.tag)
         except BrokerAway as lost:
             log.info("ack_lost", extra={"reason": lost.reason})
-            self._forget()
+            self._forget(lost.reason)
             return False
         return True
 
-    def cancel(self) -> None:
-        """Be sent no more. What was on its way is still there to be received: nothing goes back. Never raises."""
+    def cancel(self, patience_s: float = PARTING_S) -> None:
+        """Be sent no more. What was on its way is still there to be received: nothing goes back. Never raises.
+
+        patience_s: as in `hang_up`.
+        """
         if self._cancelled or self.broken or self._connection is None or self._channel is None:
             return
         self._cancelled = True
         try:
-            with translated():
+            with translated(), wire.within(self._connection, patience_s):
                 for tag in self._channel.consumer_tags:
                     wire.cancel(
                         self._connection,
@@ -253,7 +302,7 @@ class BrokerLink:
                     )
         except BrokerAway as lost:
             log.info("broker_lost", extra={"reason": lost.reason})
-            self._forget()
+            self._forget(lost.reason)
 
     def _cancelled_or_closed(self, channel: BlockingChannel) -> bool:
         return self._intake.cancelled or not channel.is_open
@@ -295,7 +344,7 @@ class BrokerLink:
         """Close the connection: an unacknowledged delivery goes back to the queue. Never raises."""
         connection = self._connection
         self._forget()
-        hang_up(connection)
+        hang_up(connection, HASTY_PARTING_S if self._stop_requested() else PARTING_S)
 
     def abandon(self) -> None:
         """End the connection at once: while it is closed in order, the next delivery may arrive. Never raises."""
@@ -305,7 +354,11 @@ class BrokerLink:
             with contextlib.suppress(BrokerAway), translated():
                 wire.abort(connection)
 
-    def _forget(self) -> None:
+    def _forget(self, reason: str = "") -> None:
+        """Be without a connection. reason: why, when it was not left by choice."""
+        self._lost = reason
+        self._silence = None
+        self._asked = False
         self._connection = None
         self._channel = None
         self._inbox.clear()
@@ -322,9 +375,34 @@ class BrokerLink:
         except BrokerAway as lost:
             log.info("broker_lost", extra={"reason": lost.reason})
             starved = self._intake.starved
-            self._forget()
+            self._forget(lost.reason)
             if starved:
                 raise MemoryError from None
+        else:
+            self._listen()
+
+    def _listen(self) -> None:
+        """Notice whether anything has come, and ask for a sign of life when nothing has for long."""
+        if self._connection is None or self._channel is None or not self._channel.is_open:
+            return
+        heard, now = wire.heard(self._connection), time.monotonic()
+        self._silence = Silence(heard, now) if self._silence is None else self._silence.look(heard, now)
+        if self._silence.lasts_s == 0.0:
+            self._asked = False
+        elif self._silence.lasts_s >= ASK_AFTER_S and not self._asked:
+            self._asked = True
+            wire.ask(self._channel)
+
+    def _is_silent(self) -> bool:
+        return self._silence is not None and self._silence.lasts_s >= GONE_AFTER_S
+
+    def _why_broken(self) -> str:
+        if self._channel is None:
+            return self._lost or "not connected"
+        reason = wire.closing_reason(self._channel)
+        if reason is not None:
+            return broken(reason)
+        return "the broker ended the consumer: the queue was deleted, or its node is away"
 
     def _received(
         self,
@@ -355,14 +433,15 @@ class Publisher:
         self._settings = settings
         self._name = name
         self._timeout_s = timeout_s
-        self._connection: pika.BlockingConnection | None = None
+        self._connection: wire.Connection | None = None
         self._channel: BlockingChannel | None = None
 
     def __enter__(self) -> Self:
         try:
             with translated():
-                found = parameters(self._settings, self._name, self._timeout_s)
-                self._connection = pika.BlockingConnection(found)
+                self._connection = connect(
+                    self._settings, self._name, self._timeout_s, answer_s=PUBLISH_TIMEOUT_S
+                )
                 wire.send_piecewise(self._connection)
                 self._channel = declare(self._connection.channel(), self._settings)
                 self._channel.confirm_delivery()

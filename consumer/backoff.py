@@ -4,13 +4,27 @@
    each time. Reconnecting grows more slowly: a server is missed for the seconds of its restart, and a wait that doubles
    adds up to as much again after it is back.
 2. It never passes the cap, at any attempt number.
-3. Chance is an argument, so that a test can fix it.
+3. Only what has proved to work makes the next wait the first again: a consumer that is refused, or cut off at once, was
+   connected all the same.
+4. Chance is an argument, so that a test can fix it.
 """
 
 from random import Random
 
 RECONNECT_GROWTH = 1.3
 """So the next wait is at most about 0.6 of the time waited so far, and 0.3 of it when the jitter is at its mean."""
+
+PROVEN_S = 10.0
+PROVEN_MESSAGES = 2
+"""With one message in hand at a time, the second comes only once the first's acknowledgement was taken."""
+
+
+def proven(stood_s: float, settled: int) -> bool:
+    """Say whether a link over which was consumed has proved to work, so that its loss is no failed try.
+
+    stood_s: since consuming began, to its loss. settled: messages meanwhile.
+    """
+    return stood_s >= PROVEN_S or settled >= PROVEN_MESSAGES
 
 
 def exponential(base: float, attempt: int, cap: float, growth: float = 2.0) -> float:

@@ -1,8 +1,11 @@
 """What an error of pika's means, in a few words that may be shown to anyone."""
 
+import re
+
 from pika import exceptions
 from pika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
 
+from consumer.silence import Unanswered
 from consumer.tls import BadTls
 from consumer.wording import explain
 
@@ -28,10 +31,10 @@ def broken(error: Exception) -> str:
     No URL, no password, and no class of pika's where there are words for it.
     """
     match error:
-        case BadTls():
+        case BadTls() | Unanswered():
             words = str(error)
         case exceptions.ProbableAccessDeniedError():
-            words = "vhost not found" if "not found" in str(error) else "vhost not allowed to this user"
+            words = _barred(str(error))
         case exceptions.ConnectionClosed():
             words = f"connection closed: {error.reply_text}"
         case exceptions.ChannelClosed():
@@ -41,6 +44,14 @@ def broken(error: Exception) -> str:
         case _:
             words = MEANING.get(type(error)) or _within(error)
     return words[:LONGEST]
+
+
+def _barred(text: str) -> str:
+    # pika keeps only the repr of what the broker said
+    if "not found" in text:
+        return "vhost not found"
+    limit = re.search(r"NOT_ALLOWED - ([^\"]*(?:limit|down)[^\"]*)", text)
+    return f"refused: {limit[1]}" if limit else "vhost not allowed to this user"
 
 
 def _within(error: Exception) -> str:

@@ -1,11 +1,12 @@
 """A child's life: open after the fork, consume, stop, close in reverse.
 
 Boot: the database first, then the schema, then the broker, each waited for with backoff. A child that waits takes
-no messages. It is ready when it consumes.
+no messages. It is ready when the broker has confirmed that it consumes.
 """
 
 import logging
 import ssl
+import time
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -14,8 +15,8 @@ from typing import Literal
 
 from consumer import holder
 from consumer.admission import Admission, admit
-from consumer.amqp import BrokerLink, nap
-from consumer.backoff import jittered
+from consumer.amqp import HASTY_PARTING_S, BrokerLink, nap
+from consumer.backoff import jittered, proven
 from consumer.errors import BodyNotKept, BrokerAway, GiveBack, NoRoom
 from consumer.memory_api import MemoryApi
 from consumer.outcome import Outcome
@@ -64,12 +65,14 @@ class Child:
             while not runtime.stop_requested():
                 obstacle = _reach(runtime, link, database, first=tries == 0)
                 if obstacle is None:
-                    tries = 0
                     try:
                         pause_s = _consume(runtime, link, pipeline)
+                        tries = 0
                         if pause_s:
                             link.close()
                             nap(pause_s, runtime.stop_requested)
+                    except BrokerAway as away:
+                        obstacle = _Obstacle("broker", away.reason)
                     except NoRoom as no_room:
                         log.info("no_room", extra={"slot": runtime.slot, "body_bytes": no_room.size_bytes})
                         link.close()
@@ -80,9 +83,10 @@ class Child:
                         runtime.returned()
                         nap(NOT_KEPT_PAUSE_S, runtime.stop_requested)
                     runtime.wake_with(None)
-                else:
+                if obstacle is not None:
                     tries += 1
                     runtime.waiting(obstacle.on, obstacle.reason)
+                    link.close()
                     nap(jittered(RETRY_BASE_S, tries, RETRY_MAX_S, rng), runtime.stop_requested)
             link.close()
         except BaseException:
@@ -109,6 +113,7 @@ class Child:
         def wait_lightly() -> None:
             runtime.trim()
             link.pump()
+            runtime.cut_off(link.trouble)
             if database.is_open and database.idle_s() > IDLE_CONNECTION_S:
                 database.close()
 
@@ -188,13 +193,14 @@ def _consume(runtime: Runtime, link: BrokerLink, pipeline: Pipeline) -> float:
     """Take deliveries until the link breaks, a delivery is given back, a stop is asked for, or no more may be taken.
 
     Returns how many seconds to stand aside. Raises NoRoom when this process should take no more: with the delivery that
-    it left, or before the next one.
+    it left, or before the next one; BrokerAway when consuming is refused, or ends before it has proved to work.
     """
     runtime.wake_with(link.wake)
-    runtime.ready()
+    runtime.empty_handed()
+    if not _take_seat(runtime, link):
+        return 0.0
+    began, settled = time.monotonic(), 0
     try:
-        if not _take_seat(runtime, link):
-            return 0.0
         while True:
             delivery = _next(runtime, link)
             if delivery is None:
@@ -215,13 +221,16 @@ def _consume(runtime: Runtime, link: BrokerLink, pipeline: Pipeline) -> float:
             # settled() gives freed pages back to the kernel: the body must be gone by then
             del delivery
             runtime.settled(outcome.value)
+            settled += 1
             if crowded:
                 raise NoRoom(0)
             if last:
                 return pause_s
     except BrokerAway as away:
         log.info("broker_away", extra={"slot": runtime.slot, "reason": away.reason})
-        runtime.returned()
+        runtime.empty_handed()
+        if not proven(time.monotonic() - began, settled):
+            raise
     return 0.0
 
 
@@ -231,13 +240,17 @@ def _is_to_stop(runtime: Runtime) -> bool:
 
 
 def _take_seat(runtime: Runtime, link: BrokerLink) -> bool:
-    """Have messages sent as soon as that is allowed. False: this child is to go, and takes none."""
+    """Have messages sent as soon as that is allowed. False: this child is to go, and takes none. Raises BrokerAway."""
+    if not runtime.seated():
+        runtime.ready()
     while not runtime.seated() and not runtime.stop_requested():
         link.rest(SEAT_WAIT_S)
+        link.watch()
         runtime.idle()
     if runtime.stop_requested():
         return False
     link.consume()
+    runtime.ready()
     return True
 
 
@@ -246,12 +259,13 @@ def _next(runtime: Runtime, link: BrokerLink) -> Delivery | None:
     while True:
         stopping = _is_to_stop(runtime)
         if stopping:
-            link.cancel()
+            link.cancel(HASTY_PARTING_S)
         delivery = link.receive(0.0 if stopping and not link.receiving else RECEIVE_WAIT_S)
         if delivery is not None:
             return delivery
         if stopping and (runtime.hurry_requested() or not link.receiving):
             return None
+        runtime.cut_off(link.trouble)
         if not link.receiving:
             runtime.idle()
 

@@ -14,7 +14,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from consumer import properties, wire
 from consumer.admission import Admission
-from consumer.amqp import Publisher, counts, hang_up, parameters, translated
+from consumer.amqp import Publisher, connect, counts, hang_up, translated
 from consumer.errors import BodyNotKept, BrokerAway
 from consumer.intake import Intake, Left, Spool
 from consumer.settings import BrokerSettings
@@ -55,7 +55,7 @@ class DeadQueue:
     def __enter__(self) -> Self:
         try:
             with translated():
-                self._connection = pika.BlockingConnection(parameters(self._settings, "dead letters"))
+                self._connection = connect(self._settings, "dead letters")
                 self._channel = self._connection.channel()
                 wire.assemble_with(self._channel, Intake(self._announced))
         except BaseException:

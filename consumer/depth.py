@@ -51,7 +51,7 @@ class Gauge:
 
     def _open(self) -> BlockingChannel:
         if self._connection is None or not self._connection.is_open:
-            self._connection = pika.BlockingConnection(amqp.parameters(self._settings, "status", TIMEOUT_S))
+            self._connection = amqp.connect(self._settings, "status", TIMEOUT_S)
         if self._channel is None or not self._channel.is_open:
             self._channel = self._connection.channel()
         return self._channel

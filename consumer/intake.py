@@ -6,7 +6,7 @@ assembler stands in the place of pika's own on the channel that consumes:
 2. KEEP: one buffer of the body's size, filled as frames come.
 3. SPOOL: a temporary file without a name, so that a body of any size costs a frame.
 4. LEAVE: frames are dropped. The delivery says so, and goes back to the queue.
-5. The end of the consumer, confirmed by the broker, passes here too (`wire.cancel`).
+5. The end of the consumer, confirmed by the broker, passes here too (`wire.cancel`), and signs of life (`wire.ask`).
 A file that cannot be written (no space, no directory) turns SPOOL into LEAVE.
 """
 
@@ -107,6 +107,8 @@ class Intake(ContentFrameAssembler):  # type: ignore[misc]
     def _process(self, frame_value: Any) -> Any:
         if isinstance(frame_value, frame.Method) and isinstance(frame_value.method, Basic.CancelOk):
             self.cancelled = True
+            return None
+        if isinstance(frame_value, frame.Method) and isinstance(frame_value.method, Basic.QosOk):
             return None
         # A publish that came back is pika's own business
         wanted = (Basic.Deliver, Basic.GetOk)

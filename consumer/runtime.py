@@ -36,8 +36,19 @@ class Runtime(Protocol):
         """Stand still through no fault of the message: such time does not count against its deadline."""
         ...
 
+    def empty_handed(self) -> None:
+        """Have nothing in hand, wherever the child stands: told before messages are sent, and when they went back."""
+        ...
+
     def ready(self) -> None:
-        """Consume, or have all that it takes, with nothing in hand. The first call ends the boot."""
+        """Consume, which the broker has confirmed; a message may be on its way already. The first call ends the boot.
+
+        Told before, too, by a child that has all that it takes and may take no messages yet.
+        """
+        ...
+
+    def cut_off(self, reason: str) -> None:
+        """Be without the broker while it is not waited for: with work in hand that goes on. Empty: no more."""
         ...
 
     def idle(self) -> None:

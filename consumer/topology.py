@@ -27,7 +27,7 @@ from pika.compat import long
 from pika.exceptions import ChannelClosedByBroker
 
 from consumer import amqp
-from consumer.amqp import hang_up, parameters, translated
+from consumer.amqp import connect, hang_up, translated
 from consumer.settings import BrokerSettings
 
 Value = int | bool | str
@@ -123,7 +123,7 @@ def survey(settings: BrokerSettings) -> Broker:
     connection = None
     with translated():
         try:
-            connection = pika.BlockingConnection(parameters(settings, "check", TIMEOUT_S))
+            connection = connect(settings, "check", TIMEOUT_S)
             transport = connection._impl._transport  # noqa: SLF001 (nothing else tells whether TLS is spoken)
             socket = getattr(transport, "_sock", None)
             told = connection._impl.server_properties or {}  # noqa: SLF001

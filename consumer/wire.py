@@ -5,7 +5,9 @@ As it comes, pika reads 4 KiB at a time and copies the frame at hand for each: w
 it, so that publishing takes the body's size once more.
 """
 
-from collections.abc import Callable
+import contextlib
+import time
+from collections.abc import Callable, Hashable, Iterator
 from functools import partial
 from typing import Any, Protocol, Self
 
@@ -16,10 +18,13 @@ from pika.adapters.utils import io_services_utils, selector_ioloop_adapter
 from pika.channel import ContentFrameAssembler
 from pika.spec import Basic
 
+from consumer.silence import Silence, Unanswered
+
 READ_BYTES = 64 * 1024
 FRAME_MAX_BYTES = 64 * 1024
 UNSENT_BYTES = 1024 * 1024
 """A message on its way out waits for the socket whenever so much of it is marshalled."""
+LOOK_S = 0.25
 
 
 def widen() -> None:
@@ -44,6 +49,89 @@ def _resolve_here(resolver: Any) -> Any:
 def stay_in_one_thread() -> None:
     """Make pika resolve names in the thread that connects, in this process: a thread costs pages that were shared."""
     selector_ioloop_adapter._AddressResolver.start = _resolve_here  # noqa: SLF001
+
+
+class Connection(pika.BlockingConnection):  # type: ignore[misc]
+    """A connection whose every wait for an answer has a limit; pika's own waits until heartbeats fail.
+
+    answer_s: how long nothing may move meanwhile. A body that comes or goes slowly is no silence.
+    """
+
+    def __init__(self, parameters: pika.URLParameters, answer_s: float) -> None:
+        self._answer_s = answer_s
+        self._listening = False
+        super().__init__(parameters)
+
+    def _flush_output(self, *waiters: Callable[[], bool]) -> None:
+        if self._listening:
+            super()._flush_output(*waiters)
+            return
+        with within(self, self._answer_s):
+            super()._flush_output(*waiters)
+
+    def process_data_events(self, time_limit: float | None = 0) -> None:
+        """Take what comes. It waits for no answer, and has a limit of its own."""
+        self._listening = True
+        try:
+            super().process_data_events(time_limit)
+        finally:
+            self._listening = False
+
+
+def heard(connection: pika.BlockingConnection) -> int:
+    """Return how many bytes have come."""
+    received: int = connection._impl.bytes_received  # noqa: SLF001
+    return received
+
+
+def movement(connection: pika.BlockingConnection) -> Hashable:
+    """Give what is another value once a byte has come in or gone out."""
+    impl = connection._impl  # noqa: SLF001
+    return heard(connection), impl._transport is not None and impl._get_write_buffer_size()  # noqa: SLF001
+
+
+@contextlib.contextmanager
+def within(connection: pika.BlockingConnection, seconds: float) -> Iterator[None]:
+    """End the connection, with Unanswered, once nothing has moved on it for so long.
+
+    A broker that blocks a connection has said so: there pika's blocked_connection_timeout speaks.
+    """
+    impl = connection._impl  # noqa: SLF001
+    silence = Silence(movement(connection), time.monotonic())
+    timer: object = None
+
+    def look() -> None:
+        nonlocal silence, timer
+        now = time.monotonic()
+        if impl._blocked_conn_timer is not None:  # noqa: SLF001
+            silence = Silence(movement(connection), now)
+        silence = silence.look(movement(connection), now)
+        timer = None
+        if silence.lasts_s < seconds:
+            timer = impl._adapter_call_later(min(LOOK_S, seconds), look)  # noqa: SLF001
+        elif impl.is_open or impl.is_closing:
+            impl._terminate_stream(Unanswered(seconds))  # noqa: SLF001
+
+    look()
+    try:
+        yield
+    finally:
+        if timer is not None:
+            impl._adapter_remove_timeout(timer)  # noqa: SLF001
+
+
+def ask(channel: BlockingChannel) -> None:
+    """Ask for a sign of life, without waiting: the answer reaches the channel's assembler.
+
+    Setting the prefetch count again is what costs the broker least: its channel process answers by itself.
+    """
+    channel._impl._send_method(Basic.Qos(prefetch_count=1))  # noqa: SLF001
+
+
+def closing_reason(channel: BlockingChannel) -> Exception | None:
+    """Say why a channel was closed; None while it is open."""
+    reason: Exception | None = channel._closing_reason  # noqa: SLF001
+    return reason
 
 
 def assemble_with(channel: BlockingChannel, assembler: ContentFrameAssembler) -> None:

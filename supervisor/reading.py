@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from supervisor.lifecycle import UNCOUNTED, WORKING, Phase
+from supervisor.lifecycle import UNCOUNTED, WAITING, WORKING, Phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,8 @@ class SlotView:
     claim is granted *and read*.
     resting_rss_bytes is what the child last weighed with nothing in hand and all tidied up; rested_at is when it found
     that, 0 while it has not since its last delivery. fresh_rss_bytes: the first such weight. last_conversation_id: of
-    the last message that was settled; its end may be cut.
+    the last message that was settled; its end may be cut. note: why the child waits; while it does not, why it will
+    have to, as the broker is lost.
     """
 
     generation: int
@@ -46,6 +47,13 @@ class SlotView:
     def in_hand(self) -> bool:
         """Say whether a message is there, claimed or not."""
         return self.message_since is not None
+
+    @property
+    def waits_for(self) -> Phase | None:
+        """Return the wait for a server that this child is in, or is in for once its work in hand is done."""
+        if self.phase in WAITING:
+            return self.phase
+        return Phase.WAITING_BROKER if self.note else None
 
     @property
     def past_boot(self) -> bool:

@@ -482,13 +482,14 @@ class Roster:
         """Say that children wait for a server, now and then while it lasts, and once that it is over: one works."""
         events: list[Event] = []
         views = [readings[child.page].view for child in self.children() if child.page in readings]
-        if not self.waits and not any(view.phase in WAITING for view in views):
+        if not self.waits and all(view.waits_for is None for view in views):
             return events
         for phase in sorted(WAITING):
-            waiting = [view for view in views if view.phase is phase]
+            waiting = [view for view in views if view.waits_for is phase]
             on = phase.name.removeprefix("WAITING_").lower()
             note = next((view.note for view in waiting if view.note), "")
-            begun = min((view.phase_since for view in waiting), default=now)
+            # Who is cut off in the midst of its work does not wait since that began
+            begun = min((view.phase_since for view in waiting if view.phase is phase), default=now)
             known = self.waits.get(phase)
             if waiting and (
                 now - known.told_at >= REMINDER_S if known else note or now - begun >= UNANSWERED_S

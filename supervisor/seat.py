@@ -59,6 +59,7 @@ class Seat:
         self._counters = list(record.counters)
         self._calls = record.calls
         self._spent = OPEN_GATE
+        self._cut_off = ""
         self._stop = self._hurry = False
         self._wake: Callable[[], None] | None = None
 
@@ -104,9 +105,21 @@ class Seat:
     def waiting(self, on: Literal["database", "broker", "schema"], reason: str) -> None:
         self._enter(WAITS[on], note=reason)
 
-    def ready(self) -> None:
-        self._enter(Phase.IDLE, **_EMPTY_HANDED)
+    def empty_handed(self) -> None:
+        self._enter(self._view.phase, note=self._view.note, **_EMPTY_HANDED)
         self._rest()
+
+    def ready(self) -> None:
+        self._cut_off = ""
+        # The first delivery may come in the same breath as the consent to consume
+        if not self._view.in_hand:
+            self._enter(Phase.IDLE)
+            self._rest()
+
+    def cut_off(self, reason: str) -> None:
+        if reason != self._cut_off:
+            self._cut_off = reason
+            self._enter(self._view.phase)
 
     def idle(self) -> None:
         self._enter(Phase.IDLE)
@@ -220,7 +233,8 @@ class Seat:
             fresh = rss
             # What only the boot needed; the sizes above count it, as it may come back
             memory.forget_files()
-        self._enter(Phase.IDLE, resting_rss_bytes=rss, rested_at=time.monotonic(), fresh_rss_bytes=fresh)
+        weighed = {"resting_rss_bytes": rss, "rested_at": time.monotonic(), "fresh_rss_bytes": fresh}
+        self._enter(self._view.phase, note=self._view.note, **weighed)
 
     def _enter(self, phase: Phase, **fields: Any) -> None:
         now = time.monotonic()
@@ -235,7 +249,7 @@ class Seat:
             "phase_since": since,
             "heartbeat": now,
             "waited_s": waited_s,
-            "note": "",
+            "note": self._cut_off,
         }
         self._view = replace(view, **{**told, **fields})
         self._board.write(self._page, Record(self._view, tuple(self._counters), self._calls))

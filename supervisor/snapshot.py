@@ -59,7 +59,7 @@ def status(  # noqa: PLR0913 - the parts it is put together from
             "rss_budget_mb": settings.rss_budget_bytes // MB,
             "rss_hard_mb": settings.rss_hard_bytes // MB,
             "message_deadline_s": settings.message_deadline_s,
-            "state": _whole(roster, slots, readings, breaker),
+            "state": _whole(roster, slots, readings, breaker, ready=obstacle is None),
             "ready": obstacle is None,
             "not_ready": obstacle,
             "breaker": _breaker(breaker, now),
@@ -92,9 +92,9 @@ def not_ready(roster: Roster, readings: Mapping[int, Reading]) -> str | None:
     if ready == len(slots):
         return None
     waits = {
-        reading.view.phase.name.removeprefix("WAITING_").lower(): reading.view.note
+        wait.name.removeprefix("WAITING_").lower(): reading.view.note
         for slot in slots
-        if (reading := _reading(slot, readings)) is not None and reading.view.phase in WAITING
+        if (reading := _reading(slot, readings)) is not None and (wait := reading.view.waits_for) is not None
     }
     why = ", ".join(f"waiting for the {on}" + (f" ({note})" if note else "") for on, note in waits.items())
     return f"{ready} of {len(slots)} children are ready" + (f": {why}" if why else "")
@@ -102,7 +102,7 @@ def not_ready(roster: Roster, readings: Mapping[int, Reading]) -> str | None:
 
 def _is_ready(slot: Slot, readings: Mapping[int, Reading]) -> bool:
     child, reading = slot.child, _reading(slot, readings)
-    if child is None or child.ready_at is None or reading is None or reading.view.phase in WAITING:
+    if child is None or child.ready_at is None or reading is None or reading.view.waits_for is not None:
         return False
     return child.state in {State.READY, State.DRAINING, State.FREEZING}
 
@@ -118,14 +118,16 @@ def _breaker(breaker: Breaker, now: float) -> dict[str, Any]:
     }
 
 
-def _whole(roster: Roster, slots: Sequence[Slot], readings: Mapping[int, Reading], breaker: Breaker) -> str:
+def _whole(
+    roster: Roster, slots: Sequence[Slot], readings: Mapping[int, Reading], breaker: Breaker, *, ready: bool
+) -> str:
     if roster.stop is not None:
         return "stopping"
     if breaker.state is not BreakerState.CLOSED:
         return "waiting"
     states = {_state(slot, _reading(slot, readings)) for slot in slots if slot.number < roster.target}
     if states <= {"idle", "busy"}:
-        return "ready"
+        return "ready" if ready else "waiting"
     return "waiting" if "waiting" in states else "starting" if states & {"booting", "empty"} else "running"
 
 

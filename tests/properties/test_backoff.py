@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.backoff import RECONNECT_GROWTH, exponential, jittered
+from consumer.backoff import PROVEN_MESSAGES, PROVEN_S, RECONNECT_GROWTH, exponential, jittered, proven
 from consumer.disposition import HOUR_S, ErrorCode, Failure, retry_delay_s, verdict_on_claim
 from consumer.settings import RetrySettings
 
@@ -70,3 +70,10 @@ def test_an_event_is_settled_by_two_blamed_deaths_or_twenty_five_claims(
     if verdict is not None and deaths >= 2:
         expected = {"rss_hard": "MEMORY_BUDGET_EXCEEDED", "deadline": "DEADLINE_EXCEEDED"}
         assert verdict.code == expected.get(cause, "CHILD_CRASHED")
+
+
+@given(st.floats(0, 100), st.integers(0, 10))
+def test_only_what_has_proved_to_work_is_no_failed_try(stood_s: float, settled: int) -> None:
+    """Either proof is enough; a first message, whose acknowledgement may be refused, is none."""
+    assert proven(stood_s, settled) == (stood_s >= PROVEN_S or settled >= PROVEN_MESSAGES)
+    assert not proven(0.0, 1)

@@ -327,6 +327,19 @@ def test_who_waits_for_the_broker_has_been_at_the_database() -> None:
     ]
 
 
+def test_children_that_lose_the_broker_in_their_work_are_told_of() -> None:
+    """Once, from when it was noticed; it is over when one of them gets beyond that work."""
+    roster = ready(book())
+    working = replace(view(Phase.CALLING), phase_since=3.0)
+    cut_off = replace(working, note="no answer")
+    assert roster.observe({0: Reading(cut_off), 1: Reading(cut_off)}, 9.0, 300 * MB) == [
+        Waiting("broker", "no answer", 2, 0.0)
+    ]
+    assert roster.observe({0: Reading(working), 1: Reading(cut_off)}, 10.0, 300 * MB) == []
+    acking = replace(view(Phase.ACKING), phase_since=11.0)
+    assert roster.observe({0: Reading(acking), 1: Reading(working)}, 11.0, 300 * MB) == [Back("broker", 2.0)]
+
+
 def test_the_moment_before_a_first_answer_is_not_told() -> None:
     """Every boot waits for its servers, without a reason yet; only a wait that lasts, or fails, is news."""
     roster = book(1)

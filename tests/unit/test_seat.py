@@ -97,6 +97,40 @@ def test_a_message_is_told_from_receipt_to_settlement(board: Board, clock: Clock
     assert view.last_conversation_id == "conv"
 
 
+def test_a_delivery_that_comes_with_the_consent_to_consume_stays_in_hand(board: Board, clock: Clock) -> None:
+    """It was weighed before, and the report of being ready takes nothing back."""
+    fresh: list[int] = []
+    seat = taken(board, fresh)
+    seat.waiting("broker", "refused")
+    seat.empty_handed()
+    view = board.view(1)
+    assert (view.phase, view.note, fresh) == (Phase.WAITING_BROKER, "refused", [view.fresh_rss_bytes])
+    seat.receiving(3000, "conv")
+    seat.ready()
+    view = board.view(1)
+    assert (view.phase, view.in_hand, view.conversation_id) == (Phase.RECEIVING, True, "conv")
+
+
+def test_the_loss_of_the_broker_is_told_beside_the_work_until_it_is_over(board: Board) -> None:
+    """Whatever is reported meanwhile: no moment looks as if all were well."""
+    seat = taken(board)
+    seat.ready()
+    seat.receiving(1, "conv")
+    seat.calling()
+    seat.cut_off("no answer")
+    assert (board.view(1).phase, board.view(1).waits_for) == (Phase.CALLING, Phase.WAITING_BROKER)
+    seat.writing()
+    seat.settled("processed")
+    assert board.view(1).waits_for is Phase.WAITING_BROKER
+    seat.cut_off("")
+    assert board.view(1).waits_for is None
+    seat.cut_off("connection lost")
+    seat.empty_handed()
+    assert board.view(1).note == "connection lost"
+    seat.ready()
+    assert board.view(1).waits_for is None
+
+
 def test_whoever_has_nothing_in_hand_says_since_when_it_is_tidy(board: Board, clock: Clock) -> None:
     """Ready, settled or given back; never while the last message may still be on the heap."""
     seat = taken(board)

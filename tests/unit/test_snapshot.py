@@ -193,3 +193,16 @@ def test_a_replacement_by_choice_leaves_the_supervisor_ready() -> None:
     told = status(roster, seen, 2.5, SETTINGS, own=OWN, totals=NOTHING, breaker=Breaker())
     assert told["children"][0]["state"] == "draining"
     assert told["supervisor"]["ready"]
+
+
+def test_children_that_are_cut_off_from_the_broker_in_their_work_are_not_ready() -> None:
+    """Busy as they are, and idle for the moment before they know: no message can come, and why is said."""
+    roster = Roster(2, 0.0)
+    cut_off = replace(IDLE, phase=Phase.CALLING, message_since=4.0, note="no answer for 10 s")
+    seen = {0: Reading(cut_off, 35 * MB), 1: Reading(replace(IDLE, note="connection lost"), 35 * MB)}
+    for slot in seen:
+        roster.forked(slot, 100 + slot, 1.0, 0)
+    roster.observe(seen, 5.0, 300 * MB)
+    told = status(roster, seen, 6.0, SETTINGS, own=OWN, totals=NOTHING, breaker=Breaker())["supervisor"]
+    assert told["state"] == "waiting"
+    assert told["not_ready"] == "0 of 2 children are ready: waiting for the broker (connection lost)"

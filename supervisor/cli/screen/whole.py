@@ -55,7 +55,9 @@ def _remedy(status: Status) -> Text:
     phases = {child.get("phase") for child in status["children"]}
     if "waiting_schema" in phases:
         return Text("friendship-supervisor migrate", HEAD)
-    if phases & {"waiting_database", "waiting_broker"}:
+    if phases & {"waiting_database", "waiting_broker"} or any(
+        child.get("note") for child in status["children"]
+    ):
         return Text.assemble(
             ("friendship-supervisor check", HEAD), " says what is away; meanwhile no message is lost"
         )
