@@ -156,9 +156,9 @@ def ensure_queue(channel: BlockingChannel, name: str, arguments: Mapping[str, An
         channel.queue_declare(name, durable=True, arguments=dict(arguments))
     except ChannelClosedByBroker as closed:
         # PRECONDITION_FAILED: another program was quicker and declared it otherwise; its way is used
-        if closed.reply_code != 406:
-            raise
         channel = connection.channel()
+        if closed.reply_code != 406 or counts(channel, name) is None:
+            raise
     return channel
 
 

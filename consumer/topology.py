@@ -13,6 +13,9 @@ asked consuming (the right to read the queue) and declaring a queue that is miss
 its dead letters, to write to the default exchange). Should a broker not mind the argument, the consumer has no credit,
 so that nothing is sent to it, and the queue is exclusive to a connection that ends at once. The right to write of a
 user who may not configure is not asked for: that takes publishing, which is counted even when it is refused.
+
+Whether another client has the queue to itself is told by consuming only. That is tried where there is one consumer, and
+so may be such a one: without credit, and after everybody else by its priority.
 """
 
 import re
@@ -39,6 +42,8 @@ TIMEOUT_S = 5.0
 
 NO_CONSUMER = {"x-priority": "not a number", "x-credit": {"credit": long(0), "drain": False}}
 """Refused for the first; by the second a consumer that is sent nothing. An int 0 is sent as 32 bits, and overlooked."""
+LAST_CONSUMER = {**NO_CONSUMER, "x-priority": -(2**15)}
+"""Not refused for itself. A broker that no longer knows credit may send it one message, which goes back at once."""
 NO_QUEUE = {"x-expires": "not a number"}
 """Refused in a declare of any type of queue."""
 
@@ -76,10 +81,12 @@ class Locked:
 class Refusals:
     """What the user of the URL may not do, in the broker's words; None where it may, or need not.
 
-    read: take messages from the queue. declare, declare_dead: make a queue that is missing, as the first start does.
+    read: take messages from the queue. alone: likewise, as another client has the queue to itself.
+    declare, declare_dead: make a queue that is missing, as the first start does.
     """
 
     read: str | None = None
+    alone: str | None = None
     declare: str | None = None
     declare_dead: str | None = None
 
@@ -130,6 +137,7 @@ def survey(settings: BrokerSettings) -> Broker:
             ours, dead_ours = amqp.arguments(settings), amqp.dead_arguments()
             queue = _queue(connection, settings.queue, ours)
             dead = _queue(connection, settings.dead_queue, dead_ours)
+            unread = _unread(connection, settings.queue)
             return Broker(
                 product=str(told.get("product", "an unknown broker")),
                 version=str(told.get("version", "")),
@@ -137,7 +145,8 @@ def survey(settings: BrokerSettings) -> Broker:
                 queue=queue,
                 dead=dead,
                 refusals=Refusals(
-                    read=_unread(connection, settings.queue),
+                    read=unread,
+                    alone=_alone(connection, queue) if unread is None else None,
                     declare=_undeclared(connection, settings.queue, ours) if queue is None else None,
                     declare_dead=_undeclared(connection, settings.dead_queue, dead_ours)
                     if dead is None
@@ -153,6 +162,16 @@ def _unread(connection: pika.BlockingConnection, name: str) -> str | None:
     return _barred(
         connection,
         lambda channel: channel.basic_consume(name, lambda *_: None, arguments=NO_CONSUMER),
+    )
+
+
+def _alone(connection: pika.BlockingConnection, queue: Queue | Locked | None) -> str | None:
+    """Ask whether the only consumer of a queue lets no other be."""
+    if not isinstance(queue, Queue) or queue.consumers != 1:
+        return None
+    return _barred(
+        connection,
+        lambda channel: channel.basic_consume(queue.name, lambda *_: None, arguments=LAST_CONSUMER),
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pika
 import pytest
 
+from consumer import amqp
 from consumer.admission import Admission
 from consumer.amqp import BrokerLink, Publisher
 from consumer.errors import BrokerAway
@@ -124,6 +125,108 @@ def test_a_deleted_queue_is_a_broken_link_and_not_silence(link: BrokerLink, brok
     link.consume()
     publish(broker, b"one")
     assert receive(link).body == b"one"
+
+
+def lost(link: BrokerLink) -> str:
+    """Wait until the link is lost; give the reason."""
+    reasons: list[str] = []
+
+    def away() -> bool:
+        try:
+            link.receive(0.2)
+        except BrokerAway as away:
+            reasons.append(away.reason)
+        return bool(reasons)
+
+    eventually(away, "the link is lost")
+    return reasons[0]
+
+
+def test_why_a_consumer_was_ended_is_said_in_the_brokers_words(
+    link: BrokerLink, broker: BrokerSettings
+) -> None:
+    """An acknowledgement that it refuses closes the channel; a queue that is deleted ends the consumer."""
+    assert not link.ack(Delivery(99, False, b"")) or "unknown delivery tag 99" in lost(link)
+    link.open()
+    link.consume()
+    connection = pika.BlockingConnection(pika.URLParameters(broker.url))
+    connection.channel().queue_delete(broker.queue)
+    connection.close()
+    assert "the queue was deleted" in lost(link)
+
+
+def test_a_consumer_that_is_refused_says_so(broker: BrokerSettings) -> None:
+    """Another client has the queue to itself."""
+    connection = pika.BlockingConnection(pika.URLParameters(broker.url))
+    connection.channel().queue_declare(broker.queue, durable=True)
+    connection.channel().basic_consume(broker.queue, lambda *_: None, exclusive=True)
+    refused = BrokerLink(broker, "test", lambda: False, keep)
+    refused.open()
+    with pytest.raises(BrokerAway, match="exclusive use"):
+        refused.consume()
+    refused.close()
+    connection.close()
+
+
+def test_a_queue_that_may_not_be_added_is_no_queue_that_another_has_declared(
+    rabbitmq: RabbitMQ, queue: str
+) -> None:
+    """Both are refused with 406: a limit of the virtual host's is told as one."""
+    rabbitmq.rabbitmqctl("add_vhost", "narrow")
+    rabbitmq.rabbitmqctl("set_permissions", "-p", "narrow", "guest", ".*", ".*", ".*")
+    rabbitmq.rabbitmqctl("set_vhost_limits", "-p", "narrow", '{"max-queues": 0}')
+    narrow = BrokerSettings(rabbitmq.url.replace("%2F", "narrow"), queue)
+    refused = BrokerLink(narrow, "test", lambda: False, keep)
+    with pytest.raises(BrokerAway, match="queue limit"):
+        refused.open()
+    refused.close()
+    rabbitmq.rabbitmqctl("delete_vhost", "narrow")
+
+
+def test_signs_of_life_leave_a_link_as_it_is(
+    link: BrokerLink, broker: BrokerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for at every look, with a delivery in hand and without: one delivery at a time, as before."""
+    monkeypatch.setattr(amqp, "ASK_AFTER_S", 0.0)
+    publish(broker, b"one", b"two")
+    first = receive(link)
+    for _ in range(20):
+        assert link.receive(0.01) is None
+    assert link.ack(first)
+    assert link.ack(receive(link))
+    assert link.trouble == ""
+
+
+def test_a_broker_that_says_nothing_is_lost(
+    link: BrokerLink, rabbitmq: RabbitMQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While something is in hand it is only told of; nothing that is said to it is waited for without a limit."""
+    monkeypatch.setattr(amqp, "ASK_AFTER_S", 0.2)
+    monkeypatch.setattr(amqp, "GONE_AFTER_S", 0.5)
+    link.pump()
+    rabbitmq.pause()
+
+    def pumped() -> str:
+        link.pump()
+        return link.trouble
+
+    assert eventually(pumped, "it is told") == "no answer for 0.5 s"
+    assert not link.broken
+    assert lost(link) == "no answer for 0.5 s"
+    assert link.broken
+
+
+def test_leaving_a_silent_broker_has_a_limit(link: BrokerLink, rabbitmq: RabbitMQ) -> None:
+    """Cancel and close end by themselves; pika's own would wait until heartbeats fail."""
+    rabbitmq.pause()
+    link.cancel(0.2)
+    assert link.broken
+    rabbitmq.resume()
+    link.open()
+    link.consume()
+    rabbitmq.pause()
+    link.close()
+    assert link.broken
 
 
 def test_a_broker_that_restarts_breaks_the_link_without_an_exception_while_working(

@@ -8,6 +8,7 @@ from pika import exceptions
 from pika.adapters.utils.connection_workflow import AMQPConnectorSocketConnectError, AMQPConnectorStackTimeout
 
 from consumer.breakage import broken
+from consumer.silence import Unanswered
 from consumer.tls import BadTls
 
 
@@ -23,6 +24,14 @@ from consumer.tls import BadTls
             exceptions.ProbableAccessDeniedError("access to vhost 'x' refused for user 'u'"),
             "vhost not allowed to this user",
         ),
+        (
+            exceptions.ProbableAccessDeniedError(
+                "ConnectionClosedByBroker: (530) \"NOT_ALLOWED - access to vhost '/' refused for user 'u': "
+                'connection limit (5) is reached"'
+            ),
+            "refused: access to vhost '/' refused for user 'u': connection limit (5) is reached",
+        ),
+        (Unanswered(10.0), "no answer for 10 s"),
         (
             exceptions.AMQPConnectionError(
                 AMQPConnectorSocketConnectError(ConnectionRefusedError(111, "Connection refused"))

@@ -135,6 +135,10 @@ def test_rights_that_are_refused_fail_with_the_command_that_grants_them() -> Non
     told = seen(list(broker.judged(unread, given)), FAIL)
     assert "set_permissions -p pika 'lan x' '^$' '^amq\\.default$' '^robot\\.q'" in told
     assert "hunter2" not in told
+    alone = Broker("RabbitMQ", "3.10.8", None, there, there, Refusals(alone="in exclusive use"))
+    told = seen(list(broker.judged(alone, given)), FAIL)
+    assert "would be received: in exclusive use" in told
+    assert "list_consumers -p pika" in told
     missing = Broker("RabbitMQ", "3.10.8", None, None, None, Refusals(declare="no", declare_dead="no"))
     findings = list(broker.judged(missing, SETTINGS))
     told = seen(findings, FAIL)

@@ -70,6 +70,12 @@ def _rights(broker: Broker, names: BrokerSettings) -> Iterator[Finding]:
         yield fail(QUEUE, seen, remedy)
     if refusals.read:
         yield fail(QUEUE, f"no message of {names.queue} would be received: {refusals.read}", remedy)
+    if refusals.alone:
+        yield fail(
+            QUEUE,
+            f"no message of {names.queue} would be received: {refusals.alone}",
+            f"end the one consumer that it has (rabbitmqctl list_consumers -p {_vhost(names)} tells which)",
+        )
     if refusals.declare_dead:
         seen = f"{names.dead_queue} is not there, and may not be declared: {refusals.declare_dead}"
         yield fail(DEAD, seen, remedy)
@@ -86,8 +92,12 @@ def _grant(names: BrokerSettings, *, declaring: bool) -> str:
     return command + note if declaring else command
 
 
+def _vhost(names: BrokerSettings) -> str:
+    return shlex.quote(parameters(names, "check").virtual_host)
+
+
 def _locked(subject: str, queue: Locked, names: BrokerSettings) -> Finding:
-    vhost = shlex.quote(parameters(names, "check").virtual_host)
+    vhost = _vhost(names)
     return fail(
         subject,
         f"{queue.name} is exclusive to another connection: nobody else may use it, and it goes with that connection",
