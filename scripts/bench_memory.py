@@ -107,7 +107,7 @@ def main(
     contenders = [one for one in wanted if one.installed]
     for one in wanted:
         if not one.installed:
-            _say(f"{one.title} is not installed; pip install '.[bench]' for it")
+            _say(f"{one.title} is not installed; pip install -r locks/bench.lock for it")
     if not contenders:
         raise SystemExit(2)
     versions = {one.title: one.version for one in contenders if one.version}

@@ -47,7 +47,7 @@ def contenders(_context: click.Context, _parameter: click.Parameter, value: str)
             raise click.BadParameter(f"{name}: not among {', '.join(CONTENDERS)}")
         if not CONTENDERS[name].installed:
             raise click.BadParameter(
-                f"{CONTENDERS[name].title} is not installed; pip install '.[bench]' for it"
+                f"{CONTENDERS[name].title} is not installed; pip install -r locks/bench.lock for it"
             )
         found.append(CONTENDERS[name])
     if not found:

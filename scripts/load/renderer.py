@@ -33,7 +33,7 @@ class Drawn:
 def draw(specs: Sequence[Spec], *, script: bool = False) -> Drawn:
     """Draw each, for light and for dark pages in one. Raises NoRenderer."""
     if importlib.util.find_spec("vl_convert") is None:
-        raise NoRenderer("charts need vl-convert; pip install '.[load]'")
+        raise NoRenderer("charts need vl-convert; pip install -r locks/load.lock")
     asked = orjson.dumps({"specs": list(specs), "script": script})
     command = [sys.executable, "-m", "scripts.load.renderer"]
     done = subprocess.run(command, cwd=ROOT, input=asked, capture_output=True, check=False)
