@@ -39,7 +39,7 @@ def read(status: int, report: str | None) -> Half:
         half.counts.update([OUTCOMES[mark.tag] for mark in marks] or ["passed"])
         for mark in marks:
             if mark.tag != "skipped":
-                name = f"{case.get('classname', '')}::{case.get('name', '')}"
+                name = f"{case.get('file') or case.get('classname', '')}::{case.get('name', '')}"
                 reason = (mark.get("message") or "").partition("\n")[0][:REASON_CHARS_MAX]
                 half.bad.append(f"{OUTCOMES[mark.tag].upper()} {name} - {reason}")
     return half

@@ -4,7 +4,7 @@ from scripts.tally import main, read, told, verdict
 
 GREEN = """<testsuites><testsuite><testcase classname="tests.a" name="test_x"/>
 <testcase classname="tests.a" name="test_y"><skipped message="no server"/></testcase></testsuite></testsuites>"""
-RED = """<testsuites><testsuite><testcase classname="tests.b" name="test_z[1]">
+RED = """<testsuites><testsuite><testcase classname="tests.b" file="tests/b.py" name="test_z[1]">
 <failure message="assert 1 == 2&#10;more">long</failure></testcase>
 <testcase classname="tests.b" name="test_w"/>
 <testcase classname="tests.b" name="test_v"><error message="fixture"/></testcase></testsuite></testsuites>"""
@@ -14,7 +14,7 @@ def test_failures_of_the_first_half_are_repeated_at_the_end() -> None:
     """Each by name, and then the counts of both."""
     halves = [read(1, RED), read(0, GREEN)]
     assert list(told(halves)) == [
-        "FAILED tests.b::test_z[1] - assert 1 == 2",
+        "FAILED tests/b.py::test_z[1] - assert 1 == 2",
         "ERROR tests.b::test_v - fixture",
         "both halves: 1 failed, 1 error, 2 passed, 1 skipped",
     ]
