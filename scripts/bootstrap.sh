@@ -69,6 +69,9 @@ find_packages() {
         has_postgres || packages="$packages postgresql"
         command -v openssl >/dev/null || packages="$packages openssl"
     fi
+    case $1 in
+    wanted | all) command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || packages="$packages pgbouncer" ;;
+    esac
     [ "$1" != all ] || find_further_packages
     [ -s /etc/ssl/certs/ca-certificates.crt ] || [ -s /etc/pki/tls/certs/ca-bundle.crt ] || [ -s /etc/ssl/cert.pem ] ||
         packages="$packages ca-certificates"
@@ -92,6 +95,7 @@ programs_of() {
         python3*venv) printf 'its venv and ensurepip modules; ' ;;
         rabbitmq-server) printf 'RabbitMQ 3.9 or newer (rabbitmq-server, epmd); ' ;;
         postgresql) printf 'PostgreSQL 14 or newer (initdb, postgres); ' ;;
+        pgbouncer) printf 'PgBouncer (the tests of the database run through it, too); ' ;;
         chromium) printf 'Chromium (the dashboard); ' ;;
         prometheus) printf 'promtool (alert rules); ' ;;
         systemd) printf 'systemd-analyze (units); ' ;;
