@@ -3,10 +3,11 @@
 psycopg's errors become ours here and nowhere else. A plain connection rather than a pool: a child does one thing at a
 time, and a pool starts threads of its own.
 
-Time limits: a session gets them by a plain SET and every transaction over several statements by SET LOCAL, never by
-startup options, which PgBouncer may refuse. Behind PgBouncer in transaction mode only the second kind is sure; give the
-role the first (ALTER ROLE ... SET statement_timeout). None of them bounds a paused server, whose kernel still
-acknowledges: behind every call stands the supervisor's deadline.
+Settings: a session that is ours alone gets them once. Behind a pooler a session serves others too, and what was set
+would apply to them: there each transaction gets them for itself, in the same round trip as its statement. Startup
+options are never used, as PgBouncer refuses them; the encoding and the name are parameters that it keeps for each
+client. No time limit bounds a paused server, whose kernel still acknowledges: behind every call stands the
+supervisor's deadline.
 """
 
 import os
@@ -18,11 +19,12 @@ from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote
 
 import psycopg
+from psycopg import IsolationLevel
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
-from repository.errors import BadDatabaseUrl, Busy, DatabaseAway, Locked
-from repository.failures import ends_session, out_of_memory, translate, wording
+from repository.errors import BadData, BadDatabaseUrl, Busy, DatabaseAway, Locked, RepositoryError, ServerTrouble
+from repository.failures import FROM_MESSAGE, VALUES, ends_session, out_of_memory, translate, wording
 from repository.statements import Statement, load
 
 Row = dict[str, Any]
@@ -61,6 +63,7 @@ class Database:
         }
         self._parameters: dict[str, Any] = {
             "application_name": application_name,
+            "client_encoding": "UTF8",  # else PGCLIENTENCODING is believed
             "connect_timeout": max(2, round(connect_timeout_s)),  # libpq counts less than 2 as 2
             # A peer that vanished: about 10 s until a write fails, 39 s until a wait does
             "tcp_user_timeout": 10_000,
@@ -69,12 +72,18 @@ class Database:
             "keepalives_count": 3,
         }
         self._open: Connection | None = None
+        self._is_pooled = False
         self._opened_by = 0
         self._used_at = 0.0
 
     @property
     def is_open(self) -> bool:
         return self._open is not None and not self._open.closed
+
+    @property
+    def is_pooled(self) -> bool:
+        """A pooler stands between: whoever answered the connect is not the server process that works for it."""
+        return self._is_pooled
 
     def idle_s(self) -> float:
         """Seconds since the connection was last used; 0 when it is not open."""
@@ -88,15 +97,16 @@ class Database:
             self._used_at = time.monotonic()
             return self._open
         try:
-            connection = self._connect()
+            connection, is_pooled = self._connect()
         except psycopg.Error as error:
             # Whatever the code: nothing that goes wrong here is an event's fault
             kind = MemoryError if out_of_memory(error) else DatabaseAway
             throw(kind(wording(error, self._secrets)))
         self._open, self._opened_by, self._used_at = connection, os.getpid(), time.monotonic()
+        self._is_pooled = is_pooled
         return connection
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> tuple[Connection, bool]:
         connection = psycopg.connect(
             self._url,
             autocommit=True,
@@ -105,12 +115,17 @@ class Database:
             **self._parameters,
         )
         try:
-            connection.execute(spelled(SQL["session"], self._timeouts))
+            server = {"server_pid": str(connection.info.backend_pid)}
+            is_pooled = (
+                connection.execute(spelled(SQL["session"], self._timeouts | server)).fetchone() is None
+            )
+            if is_pooled:
+                connection.isolation_level = IsolationLevel.READ_COMMITTED
         except BaseException:
             # Whatever it was, ^C included: what was opened is closed, and it goes on its way
             connection.close()
             raise
-        return connection
+        return connection, is_pooled
 
     def close(self) -> None:
         """Drop the connection, if there is one. Another is opened when it is needed."""
@@ -119,22 +134,51 @@ class Database:
             with suppress(psycopg.Error, OSError):
                 connection.close()
 
-    def execute(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> list[Row]:
+    def execute(
+        self,
+        statement: Statement,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        blaming: frozenset[str] = VALUES,
+    ) -> list[Row]:
         """Run one statement, which is its own transaction, and return its rows (binary format).
 
+        blaming: SQLSTATEs that name a value of the message, if they come from this statement.
         Raises DatabaseAway, BadData, RepositoryError, or MemoryError, also where it was libpq that found no memory.
         After DatabaseAway it may have been carried out or not.
         """
 
         def once() -> list[Row]:
-            with self._translated():
-                found = rows(self.connection(), statement, parameters)
+            with self._translated(blaming):
+                connection = self.connection()
+                found = (self._bounded if self._is_pooled else rows)(connection, statement, parameters)
             if any(map(_is_bulky, (parameters or {}, *found))):
                 # libpq never gives back what its buffers have grown to
                 self.close()
             return found
 
         return self._patiently(once)
+
+    def _bounded(
+        self, connection: Connection, statement: Statement, parameters: Mapping[str, Any] | None
+    ) -> list[Row]:
+        """Run a statement with its settings in a transaction of their own, in one round trip."""
+        with connection.cursor(binary=True) as cursor:
+            try:
+                with connection.pipeline():
+                    connection.execute(SQL["begin"].sql)
+                    connection.execute(SQL["transaction"].sql, self._timeouts)
+                    cursor.execute(statement.sql, parameters)
+                    connection.execute(SQL["commit"].sql)
+            except psycopg.Error:
+                # The pooler keeps the server session for us until the transaction ends
+                with suppress(psycopg.Error):
+                    connection.rollback()
+                raise
+            except BaseException:
+                connection.close()
+                raise
+            return fetched(cursor)
 
     def run(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction, again when another session was in the way. Raises like `execute`."""
@@ -151,7 +195,8 @@ class Database:
         with self._translated():
             connection = self.connection()
             with connection.transaction():
-                connection.execute(SQL["transaction"].sql, self._timeouts)
+                if self._is_pooled:
+                    connection.execute(SQL["transaction"].sql, self._timeouts)
                 yield connection
             self._used_at = time.monotonic()
 
@@ -167,7 +212,7 @@ class Database:
         return once()
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, blaming: frozenset[str] = VALUES) -> Iterator[None]:
         try:
             yield
         except MemoryError:
@@ -178,7 +223,34 @@ class Database:
                 self.close()
             # contextlib's frame holds the error, and the error's traceback by now holds that frame
             error.__traceback__ = None
-            throw(translate(error, self._secrets))
+            throw(self._meaning(error, blaming))
+
+    def _meaning(
+        self, error: psycopg.Error | UnicodeEncodeError, blaming: frozenset[str]
+    ) -> RepositoryError | MemoryError:
+        failure = translate(error, self._secrets, blaming)
+        if isinstance(failure, BadData) and not self._names_a_value(error):
+            return ServerTrouble(failure.reason)
+        return failure
+
+    def _names_a_value(self, error: Exception) -> bool:
+        """Look closer at an error that may blame the message; what cannot be told blames the server."""
+        match error:
+            case psycopg.errors.UntranslatableCharacter() if self._open is not None:
+                # Elsewhere it is the database that cannot hold what people say
+                return self._open.info.parameter_status("server_encoding") == "UTF8"
+            case psycopg.IntegrityError(diag=told):
+                names = {
+                    "schema": told.schema_name,
+                    "table": told.table_name,
+                    "constraint": told.constraint_name,
+                }
+                try:
+                    columns = rows(self.connection(), SQL["constraint_columns"], names)
+                except (psycopg.Error, DatabaseAway):
+                    return False
+                return any(column["name"] in FROM_MESSAGE for column in columns)
+        return True
 
 
 def throw(failure: Exception) -> NoReturn:
@@ -199,7 +271,11 @@ def rows(
     """Run a statement on an open connection and return its rows; none for a statement that returns none."""
     with connection.cursor(binary=True) as cursor:
         cursor.execute(statement.sql, parameters)
-        return [] if cursor.description is None else cursor.fetchall()
+        return fetched(cursor)
+
+
+def fetched(cursor: psycopg.Cursor[Row]) -> list[Row]:
+    return [] if cursor.description is None else cursor.fetchall()
 
 
 def one(

@@ -1,10 +1,11 @@
 """What can go wrong at the database, in the words of this project.
 
-RepositoryError            anything; by itself: an answer nobody foresaw, such as an error of a foreign trigger
+RepositoryError            anything; by itself: the database's library refused a statement that was never sent
 ├── BadDatabaseUrl         the URL cannot be meant; nothing of it is repeated, as it may hold a password
 ├── DatabaseAway           nobody's fault here: hold the message and ask again later
-│   └── Busy               another session was in the way: at once may be enough
-│       └── Locked         it keeps a row or a table locked, and did not let go within the lock timeout
+│   ├── Busy               another session was in the way: at once may be enough
+│   │   └── Locked         it keeps a row or a table locked, and did not let go within the lock timeout
+│   └── ServerTrouble      it answers, and refuses: an exhausted sequence, a missing right, a foreign trigger
 ├── Fenced                 somebody else holds the event now, or wrote its outcome: this holder changed nothing
 │   └── EventGone          nobody does: the row is not there any more, or is another conversation's
 ├── BadData                this event's values can never be stored: permanent
@@ -15,7 +16,7 @@ RepositoryError            anything; by itself: an answer nobody foresaw, such a
 
 
 class RepositoryError(Exception):
-    """The database gave an answer that nobody foresaw."""
+    """The database's library refused a statement."""
 
     def __init__(self, reason: str | None = None) -> None:
         self.reason = reason or (self.__doc__ or "").strip()
@@ -36,6 +37,10 @@ class Busy(DatabaseAway):
 
 class Locked(Busy):
     """Another session keeps a row or a table locked."""
+
+
+class ServerTrouble(DatabaseAway):
+    """The database refuses what is asked for, through no fault of the event: a person has to mend it."""
 
 
 class Fenced(RepositoryError):

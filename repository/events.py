@@ -27,7 +27,8 @@ from typing import Any
 import orjson
 
 from repository.connection import Connection, Database, Row, one, rows
-from repository.errors import BadData, DatabaseAway, EventGone, Fenced, LedgerClash
+from repository.errors import BadData, DatabaseAway, EventGone, Fenced, LedgerClash, ServerTrouble
+from repository.failures import NOTHING, TEXTS
 from repository.rows import (
     Bill,
     Claimed,
@@ -71,7 +72,7 @@ class Events:
         """
         parameters = self._parameters(request)
         for _ in range(RACES):
-            claimed = self._database.execute(SQL["claim"], parameters)
+            claimed = self._database.execute(SQL["claim"], parameters, blaming=TEXTS)
             if claimed:
                 return claimed_from(claimed[0])
             seen = self._database.execute(SQL["classify"], parameters)
@@ -81,7 +82,7 @@ class Events:
                     return answer
                 continue
             # Only now: an INSERT that meets a row would use up a serial number each time
-            created = self._database.execute(SQL["create_claimed"], parameters)
+            created = self._database.execute(SQL["create_claimed"], parameters, blaming=TEXTS)
             if created:
                 return claimed_from(created[0])
             known = self._database.execute(SQL["known_before"], parameters)
@@ -104,7 +105,7 @@ class Events:
         parameters = self._parameters(request) | asdict(sighting.key)
         parameters |= {"epoch": sighting.epoch, "accounted": accounted}
         for name in ("take_over", "own"):
-            taken = self._database.execute(SQL[name], parameters)
+            taken = self._database.execute(SQL[name], parameters, blaming=TEXTS)
             if taken:
                 return claimed_from(taken[0])
         return None
@@ -193,7 +194,7 @@ class Events:
 
     def _end(self, name: str, values: dict[str, Any], done: Callable[[Row], bool]) -> None:
         """Write as the holder. When nothing is found to write, an earlier try of the same write may have done it."""
-        if self._database.execute(SQL[name], values):
+        if self._database.execute(SQL[name], values, blaming=NOTHING):
             return
         fate = self._fate(values)
         if (fate["status"], fate["epoch"], fate["claimed_by"]) == (
@@ -234,7 +235,7 @@ class Events:
     def refuse(self, conversation_id: str, code: str, details: str) -> bool:
         """End a PENDING row that knows of no log as FAILED for good; leave any other row. Says whether it did."""
         values = failure(code, details, None) | {"conversation_id": conversation_id}
-        return bool(self._database.execute(SQL["refuse"], values))
+        return bool(self._database.execute(SQL["refuse"], values, blaming=NOTHING))
 
     def stored_log(self, event: EventKey, max_bytes: int) -> StoredLog | None:
         """Read the log kept in the event's row; None when there is none.
@@ -296,9 +297,9 @@ def write(connection: Connection, name: str, values: Mapping[str, Any]) -> Row:
     return written
 
 
-def suppressed(name: str) -> DatabaseAway:
+def suppressed(name: str) -> ServerTrouble:
     """A row is there, and a trigger, a rule or row security lets nobody write it: not the message's fault."""
-    return DatabaseAway(
+    return ServerTrouble(
         f"`{name}` changes no row: a trigger, a rule or row security of the database prevents it"
     )
 

@@ -4,7 +4,7 @@ import re
 
 import psycopg
 
-from repository.errors import BadData, Busy, DatabaseAway, Locked, RepositoryError
+from repository.errors import BadData, Busy, DatabaseAway, Locked, RepositoryError, ServerTrouble
 
 # Another session is in the way; nothing was written
 BUSY = {
@@ -13,7 +13,7 @@ BUSY = {
 }
 AWAY_CLASSES = {
     "08",  # connection
-    "28",  # authorization: ours or the operator's to mend, never the event's fault
+    "28",  # authorization
     "3D",  # no such database
     "53",  # too many connections, disk full, out of memory
     "57",  # shutdown, crash, statement timeout
@@ -25,17 +25,37 @@ AWAY = {
     "25006",  # read-only: a standby since a failover
     "25P03",  # idle in transaction for too long: the session is gone
     "25P04",  # likewise, in a transaction for too long
-    "42501",  # a privilege is missing: a grant mends it
 }
-SCHEMA = {
-    "42P01",  # undefined table
-    "42703",  # undefined column
-}
-BAD_DATA_CLASSES = {
-    "22",  # data
-    "23",  # constraint
-    "54",  # a limit of the server's: a text over a gigabyte, a statement too complex
-}
+# The few that name a value that was sent. All others, also of these classes, blame no message: 2200H is an exhausted
+# sequence, 22012 a division in somebody's generated column, 23502 and 23505 come from columns and indexes of others.
+VALUES = frozenset(
+    {
+        "22001",  # a text too long for its column
+        "22003",  # a number out of its column's range
+        "22007",  # no date
+        "22008",  # a date out of range
+        "22021",  # not a character: a NUL
+        "22P02",  # no JSON
+        "22P05",  # \u0000 in JSON; or a character that the database's encoding lacks
+        "23503",  # a key of another table that nobody has
+        "23514",  # a check refuses it
+        "54000",  # a text over a gigabyte, a key too long for its index
+        "54001",  # nested too deeply
+    }
+)
+TEXTS = VALUES - {"22003"}
+"""What may be wrong with values among which is no number: then it is a serial number, beyond its column."""
+NOTHING: frozenset[str] = frozenset()
+"""Values that are all ours."""
+
+FROM_MESSAGE = frozenset(
+    [
+        *("conversation_id", "user_id", "bot_type", "bot_id", "bot_name", "agent_tag", "topic_metrics"),
+        *("conversation_log", "conversation_log_url", "start_time", "end_time", "message_id", "body"),
+    ]
+)
+"""Columns of our tables that a message fills."""
+
 # This process has no memory for libpq, OpenSSL or the resolver: there is no code for it, only these words. The server's
 # come with a code, or at connect after a severity and two spaces ("FATAL:  out of memory").
 CLIENT_MEMORY = re.compile(
@@ -48,17 +68,27 @@ LOST_CLASSES = {"08", "28", "57"}
 LOST = {"25006", "25P03", "25P04"}
 
 
-def translate(error: Exception, secrets: frozenset[str] = frozenset()) -> RepositoryError | MemoryError:
-    """Turn an error of psycopg, or of encoding a text for it, into ours; MemoryError where memory ran out here."""
+def translate(
+    error: Exception, secrets: frozenset[str] = frozenset(), blaming: frozenset[str] = VALUES
+) -> RepositoryError | MemoryError:
+    """Turn an error of psycopg, or of encoding a text for it, into ours; MemoryError where memory ran out here.
+
+    blaming: codes that can name a value of the message in what was sent.
+    """
     if isinstance(error, UnicodeEncodeError):
         return BadData("a text holds a lone surrogate")
     if not isinstance(error, psycopg.Error):
         raise TypeError(type(error).__name__)
-    return meaning(error)(wording(error, secrets))
+    return meaning(error, blaming)(wording(error, secrets))
 
 
-def meaning(error: psycopg.Error) -> type[RepositoryError] | type[MemoryError]:
-    """Choose whose fault it is: another session's, the database's, the event's, or nobody foresaw it."""
+def meaning(
+    error: psycopg.Error, blaming: frozenset[str] = VALUES
+) -> type[RepositoryError] | type[MemoryError]:
+    """Choose whose fault it is. Only a code that names a value blames the event: any other is the server's trouble.
+
+    So a code that nobody foresaw holds the queue, where a person sees it, and sets no message aside.
+    """
     match error.sqlstate:
         case None:
             return meaning_without_answer(error)
@@ -66,11 +96,11 @@ def meaning(error: psycopg.Error) -> type[RepositoryError] | type[MemoryError]:
             return Locked
         case code if code in BUSY:
             return Busy
-        case code if code in AWAY or code in SCHEMA or code[:2] in AWAY_CLASSES:
+        case code if code in AWAY or code[:2] in AWAY_CLASSES:
             return DatabaseAway
-        case code if code[:2] in BAD_DATA_CLASSES:
+        case code if code in blaming:
             return BadData
-    return RepositoryError
+    return ServerTrouble
 
 
 def meaning_without_answer(error: psycopg.Error) -> type[RepositoryError] | type[MemoryError]:
@@ -82,7 +112,7 @@ def meaning_without_answer(error: psycopg.Error) -> type[RepositoryError] | type
         return BadData
     return (
         DatabaseAway
-        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | psycopg.InternalError)
         else RepositoryError
     )
 

@@ -54,7 +54,7 @@ PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
 class Server:
     """The server and our session in it.
 
-    statement_timeout: as it is now, spelled by the server. now_s: its clock, seconds since 1970.
+    pooled: a pooler stands between. now_s: its clock, seconds since 1970.
     """
 
     version_number: int
@@ -69,7 +69,7 @@ class Server:
     role: str
     database: str
     encrypted: bool
-    statement_timeout: str
+    pooled: bool
     now_s: float
 
 
@@ -138,7 +138,7 @@ def look(database: Database) -> tuple[Server, Clock]:
     before = time.time()
     (row,) = database.execute(SQL["server"])
     after = time.time()
-    server = Server(**row)
+    server = Server(**row, pooled=database.is_pooled)
     return server, Clock(server.now_s - (before + after) / 2, (after - before) / 2)
 
 
@@ -146,6 +146,12 @@ def seats(database: Database) -> Seats:
     """Count connections. Raises DatabaseAway."""
     (row,) = database.execute(SQL["seats"])
     return Seats(**row)
+
+
+def numbers_used(database: Database) -> float | None:
+    """Say what part of the events' serial numbers is used up; None where that is not told. Raises DatabaseAway."""
+    found = database.execute(SQL["serial_numbers"])
+    return found[0]["used"] if found else None
 
 
 def rights(database: Database) -> Rights:

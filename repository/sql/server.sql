@@ -13,7 +13,6 @@ SELECT current_setting('server_version_num')::integer AS version_number,
        current_user::text AS role,
        current_database()::text AS database,
        coalesce((SELECT s.ssl FROM pg_stat_ssl AS s WHERE s.pid = pg_backend_pid()), false) AS encrypted,
-       current_setting('statement_timeout') AS statement_timeout,
        extract(epoch FROM clock_timestamp())::float8 AS now_s;
 
 -- name: seats
@@ -52,6 +51,19 @@ SELECT s.name, has_sequence_privilege(s.name, 'USAGE') AS granted
  WHERE s.name IS NOT NULL
    AND EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = to_regclass('conversation_events')
                   AND a.attname = 'id' AND a.attidentity = '');
+
+-- name: serial_numbers
+-- Which part of the serial numbers is used up: of the sequence's, or of those that the column holds. A role without
+-- rights on the sequence is not told.
+SELECT q.last_value::float8
+       / least(q.max_value, CASE a.atttypid WHEN 'smallint'::regtype THEN 32767
+                                            WHEN 'integer'::regtype THEN 2147483647 ELSE q.max_value END) AS used
+  FROM pg_attribute AS a
+  JOIN pg_sequences AS q
+    ON format('%I.%I', q.schemaname, q.sequencename)::regclass
+       = pg_get_serial_sequence('conversation_events', 'id')::regclass
+ WHERE a.attrelid = 'conversation_events'::regclass AND a.attname = 'id' AND NOT q.cycle
+   AND q.last_value IS NOT NULL;
 
 -- name: row_security
 -- Tables of which this role may see, or write, only some of the rows.

@@ -11,10 +11,12 @@ from repository.errors import BadData, Busy, DatabaseAway, Fenced
 from repository.events import Events
 from repository.rows import Claimed, UserStatus
 from repository.topics import TopicGain
-from tests.contract.conftest import LEASE_S
+from tests.contract.conftest import DIRECT, LEASE_S
 from tests.contract.events_desk import Desk, adding, request
 from tests.fixtures.eventually import eventually
 from tests.fixtures.proxy import Loss, Proxy
+
+COMMIT = b"COMMIT\0"  # not the COMMITTED of an isolation level
 
 
 @pytest.fixture
@@ -130,7 +132,7 @@ def test_a_commit_whose_fate_is_unknown_is_settled_by_its_repeat(
     """The connection breaks around COMMIT, before or after the server has it: the score is added once."""
     claim = desk.claim()
     far.sight(claim.key)  # the connection is open, and works
-    proxy.arm(b"COMMIT", loss)
+    proxy.arm(COMMIT, loss)
     with pytest.raises(DatabaseAway):
         complete(far, claim)
     assert proxy.fired.wait(10)
@@ -144,7 +146,7 @@ def test_a_repeat_waits_for_a_commit_that_is_still_on_its_way(
     """The old session holds the row until its COMMIT arrives late; the answer given then is final."""
     claim = desk.claim()
     far.sight(claim.key)  # the connection is open, and works
-    proxy.arm(b"COMMIT", Loss.LATE)
+    proxy.arm(COMMIT, Loss.LATE)
     with pytest.raises(DatabaseAway):
         complete(far, claim)
     near = Database(
@@ -186,6 +188,7 @@ def test_a_claim_whose_reply_is_lost_is_the_same_claim_when_repeated(
     assert (claim.epoch, claim.attempt) == (1, 1)
 
 
+@DIRECT
 @pytest.mark.parametrize("name", ["fail", "skip", "release", "restore"])
 def test_an_outcome_whose_reply_is_lost_is_not_fenced_when_repeated(
     desk: Desk, far: Events, proxy: Proxy, name: str

@@ -6,6 +6,7 @@ import pytest
 from repository.connection import Database
 from repository.errors import DatabaseAway
 from repository.migrations import require
+from tests.contract.conftest import DIRECT
 
 
 def set_read_only(database_url: str, how: str) -> None:
@@ -15,6 +16,7 @@ def set_read_only(database_url: str, how: str) -> None:
         connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = {how}'.encode())
 
 
+@DIRECT
 def test_a_read_only_database_is_not_good_enough(database: Database, migrated_database_url: str) -> None:
     """Whoever would take a message for it must wait; a session opened later finds what it has become meanwhile."""
     require(database)

@@ -16,6 +16,7 @@ from repository.errors import DatabaseAway
 from repository.invariants import check
 from repository.rejects import keep, keep_parts
 from scripts.servers.postgres import Postgres
+from tests.contract.conftest import DIRECT
 from tests.contract.events_desk import Desk
 from tests.fixtures.eventually import eventually
 
@@ -161,6 +162,7 @@ def test_parts_that_went_or_may_be_going_are_not_called_a_body(desk: Desk, deed:
     assert rejects(desk) == []
 
 
+@DIRECT
 def test_an_outage_between_two_parts_is_an_outage(postgres: Postgres, desk: Desk) -> None:
     """The caller comes again with all of them."""
 
@@ -177,6 +179,7 @@ def test_an_outage_between_two_parts_is_an_outage(postgres: Postgres, desk: Desk
     assert wholes(desk) == [b"firstsecond"]
 
 
+@DIRECT
 def test_no_lock_and_no_transaction_outlives_a_part(desk: Desk, migrated_database_url: str) -> None:
     """While the next part is read, the session is idle, and what is kept so far is there for all to see."""
     seen = []

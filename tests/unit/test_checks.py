@@ -275,7 +275,7 @@ def test_sessions_idle_in_transaction_are_named_with_the_words_that_end_them() -
 SERVER = Server(
     version_number=150_000, version="15.0", in_recovery=False, read_only=False, encoding="UTF8",
     synchronous_commit="on", fsync=True, full_page_writes=True, superuser=False, role="scorer", database="x",
-    encrypted=True, statement_timeout="10s", now_s=0.0,
+    encrypted=True, pooled=False, now_s=0.0,
 )  # fmt: skip
 
 
@@ -287,8 +287,9 @@ SERVER = Server(
         ({"in_recovery": True, "read_only": True}, FAIL, "a standby"),
         ({"read_only": True}, FAIL, "default_transaction_read_only"),
         ({"synchronous_commit": "off"}, WARN, "synchronous_commit is off"),
-        ({"encoding": "LATIN1"}, WARN, "the encoding is LATIN1"),
-        ({"statement_timeout": "0"}, WARN, "ALTER ROLE scorer SET statement_timeout"),
+        ({"encoding": "LATIN1"}, FAIL, "the encoding is LATIN1"),
+        ({"encoding": "SQL_ASCII"}, FAIL, "ENCODING 'UTF8'"),
+        ({"pooled": True}, OK, "a pooler stands between"),
     ],
 )
 def test_a_server_that_cannot_be_written_to_fails_and_one_that_may_forget_warns(

@@ -1,10 +1,11 @@
 """PostgreSQL: is it there, is it ours to write to, and does it keep what it is given?"""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from repository import invariants, locks, migrations, server
 from repository.connection import Database
-from repository.errors import DatabaseAway, Locked, RepositoryError, SchemaOld
+from repository.errors import DatabaseAway, Locked, RepositoryError, SchemaOld, ServerTrouble
 from repository.locks import Locks
 from repository.server import OPERATOR, WORKER, Clock, Needs, Rights, Seats, Server, Strangers
 from supervisor.cli.checks import sessions
@@ -19,6 +20,7 @@ GRANTS = "psql -f scripts/role.sql as the owner of the tables, and grant friends
 CLOCK_TOLERANCE_S = 5.0
 LONG_LOCK_S = 3.0
 """The lock timeout of children: what takes longer is in their way."""
+NUMBERS_USED = 0.8
 SEATS_BESIDE = 3
 """Connections beside those of the children: retry pass, janitor, and somebody who looks."""
 SHOWN = 5
@@ -48,7 +50,10 @@ def look(url: str, children: int, *, with_sessions: bool, with_invariants: bool)
                 rights.present
             ) == len(server.TABLES):
                 yield from _guarded("other writers", lambda: _strangers(server.strangers(database)))
-        yield from _guarded("connections", lambda: iter([_seats(server.seats(database), children)]))
+            if "conversation_events" in rights.present:
+                yield from _guarded("serial numbers", lambda: _numbers(server.numbers_used(database)))
+        seats = partial(_seats, children=children, pooled=found.pooled)
+        yield from _guarded("connections", lambda: iter([seats(server.seats(database))]))
         if with_sessions:
             yield from _guarded("sessions", lambda: sessions.look(database))
     finally:
@@ -75,8 +80,15 @@ def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Fi
         yield fail(subject, seen, "run friendship-supervisor migrate")
     except Locked as locked:
         yield fail(subject, locked.reason, "see which session `locks` names, or ask again")
+    except ServerTrouble as trouble:
+        remedy = (
+            GRANTS
+            if "[42501]" in trouble.reason
+            else "look at the database's own log; nothing passes until then"
+        )
+        yield fail(subject, trouble.reason, remedy)
     except DatabaseAway as away:
-        yield fail(subject, away.reason, GRANTS if "[42501]" in away.reason else REMEDY)
+        yield fail(subject, away.reason, REMEDY)
     except RepositoryError as error:
         yield fail(subject, error.reason, "look at the permissions of this user")
 
@@ -127,17 +139,23 @@ def _settings(found: Server) -> Iterator[Finding]:
             "switch it on; synchronous_commit can be set for one role",
         )
     if found.encoding != "UTF8":
-        yield warn(
+        yield fail(
             subject,
-            f"the encoding is {found.encoding}: texts with other characters cannot be stored",
-            "a database with ENCODING 'UTF8'",
+            f"the encoding is {found.encoding}: what people say cannot all be kept",
+            "move the data into a database with ENCODING 'UTF8' (pg_dump, CREATE DATABASE, pg_restore)",
         )
-    if found.statement_timeout != f"{STATEMENT_TIMEOUT_S:g}s":
+    if found.pooled:
+        yield ok(subject, "a pooler stands between: each transaction brings its own settings", pooled=True)
+
+
+def _numbers(used: float | None) -> Iterator[Finding]:
+    if used is not None and used > NUMBERS_USED:
         yield warn(
-            subject,
-            "what a session sets is gone in its next statement, as behind PgBouncer in transaction mode",
-            f"ALTER ROLE {found.role} SET statement_timeout = '10s'; likewise lock_timeout, and"
-            " idle_in_transaction_session_timeout",
+            "serial numbers",
+            f"{used:.0%} of the numbers for new events are used up; with the last of them the queue stands still",
+            "ALTER TABLE conversation_events ALTER COLUMN id TYPE bigint, and its sequence AS bigint, in a quiet hour"
+            " (it writes the table anew)",
+            used=round(used, 3),
         )
 
 
@@ -247,12 +265,14 @@ def _some(names: tuple[str, ...] | list[str]) -> str:
     return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
 
 
-def _seats(seats: Seats, children: int) -> Finding:
+def _seats(seats: Seats, children: int, *, pooled: bool = False) -> Finding:
     subject = "connections"
     wanted = max(0, children + SEATS_BESIDE - seats.ours)
     seen = (
         f"{seats.taken} of {seats.most} taken, {seats.ours} by this program; {seats.free} free for this role"
     )
+    if pooled:
+        return ok(subject, f"{seen}; the pooler shares its own among the children", free=seats.free)
     if seats.free < wanted:
         return warn(
             subject,

@@ -1,0 +1,164 @@
+"""Behind a pooler in transaction mode a session is anybody's: nothing of ours stays, nothing of theirs counts."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from repository import server
+from repository.connection import Database, rows
+from repository.errors import DatabaseAway
+from repository.events import Events
+from repository.statements import Statement
+from scripts.servers.pgbouncer import PgBouncer
+from scripts.servers.postgres import Postgres
+from tests.contract.conftest import DIRECT, LEASE_S
+from tests.contract.events_desk import Desk
+from tests.fixtures.proxy import Connection, Relay
+from tests.fixtures.servers import start_or_skip
+
+pytestmark = DIRECT
+
+SETTINGS = b"""SELECT pg_backend_pid() AS pid, current_setting('statement_timeout') AS statement,
+    current_setting('lock_timeout') AS lock, current_setting('idle_in_transaction_session_timeout') AS idle,
+    current_setting('default_transaction_isolation') AS usual, current_setting('TimeZone') AS zone,
+    current_setting('transaction_isolation') AS isolation"""
+
+
+class Rounds(Relay):
+    """Counts how often a client had to wait for an answer before it went on."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__("127.0.0.1", port)
+        self.rounds = 0
+        self._answered = True
+
+    def _request(self, connection: Connection, data: bytes) -> None:
+        self.rounds += self._answered
+        self._answered = False
+        super()._request(connection, data)
+
+    def _reply(self, connection: Connection, data: bytes) -> None:
+        self._answered = True
+        super()._reply(connection, data)
+
+
+@pytest.fixture(scope="session")
+def narrow(server_directory: Path, postgres_of_the_session: Postgres) -> Iterator[PgBouncer]:
+    """Give a pooler with one session for all."""
+    pooler = start_or_skip(lambda: PgBouncer.start(server_directory, postgres_of_the_session, pool_size=1))
+    yield pooler
+    pooler.close()
+
+
+@pytest.fixture
+def url(narrow: PgBouncer, migrated_database_url: str) -> str:
+    return narrow.through(migrated_database_url)
+
+
+@pytest.fixture
+def ours(url: str) -> Iterator[Database]:
+    database = Database(url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def theirs(url: str) -> Iterator[psycopg.Connection[psycopg.rows.DictRow]]:
+    """Give another program's connection, over the same session of the server."""
+    with psycopg.connect(url, autocommit=True, row_factory=psycopg.rows.dict_row) as connection:
+        yield connection
+
+
+def test_another_programs_statement_is_not_cut_by_our_time_limits(
+    ours: Database, theirs: psycopg.Connection[psycopg.rows.DictRow]
+) -> None:
+    """Whatever we did before on the session that serves it next: statements, transactions, failures."""
+    before = theirs.execute(SETTINGS).fetchone()
+    desk = Desk(ours, Events(ours, LEASE_S))
+    desk.complete(desk.claim())
+    with pytest.raises(DatabaseAway):
+        ours.execute(Statement("wrong", b"SELECT 1 / 0", ""))
+    assert theirs.execute(SETTINGS).fetchone() == before
+    assert before is not None
+    assert before["statement"] == "0"
+
+
+def test_another_programs_settings_do_not_apply_to_ours(
+    ours: Database, theirs: psycopg.Connection[psycopg.rows.DictRow]
+) -> None:
+    """It left a time limit, an isolation and a time zone behind."""
+    for name, value in (
+        ("statement_timeout", "1h"),
+        ("lock_timeout", "0"),
+        ("default_transaction_isolation", "serializable"),
+        ("idle_in_transaction_session_timeout", "0"),
+    ):
+        theirs.execute(f"SET {name} = '{value}'".encode())
+    pid = (theirs.execute(SETTINGS).fetchone() or {})["pid"]
+    statement = Statement("settings", SETTINGS, "")
+    for (seen,) in (
+        ours.execute(statement),
+        ours.run(lambda connection: rows(connection, statement)),
+    ):
+        assert seen | {"usual": "", "zone": ""} == {
+            "pid": pid,
+            "statement": "10s",
+            "lock": "3s",
+            "idle": "10s",
+            "usual": "",
+            "zone": "",
+            "isolation": "read committed",
+        }
+
+
+def test_a_refused_statement_gives_the_session_back_at_once(
+    ours: Database, theirs: psycopg.Connection[psycopg.rows.DictRow]
+) -> None:
+    """A transaction left open would keep it from everybody."""
+    with pytest.raises(DatabaseAway):
+        ours.execute(Statement("wrong", b"SELECT 1 / 0", ""))
+    with pytest.raises(UnicodeEncodeError):
+        ours.connection().execute("SELECT %s", ["\ud800"])
+    assert theirs.execute("SELECT 1 AS one").fetchone() == {"one": 1}
+    assert ours.is_open
+
+
+def test_a_statement_refused_at_its_commit_is_an_error(ours: Database) -> None:
+    """A deferred constraint speaks only then, and nothing was written."""
+    ours.execute(Statement("table", b"CREATE TABLE once (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)", ""))
+    insert = Statement("insert", b"INSERT INTO once VALUES (1)", "")
+    ours.execute(insert)
+    with pytest.raises(DatabaseAway, match="23505"):
+        ours.execute(insert)
+    assert ours.execute(Statement("count", b"SELECT count(*) AS rows FROM once", "")) == [{"rows": 1}]
+
+
+@pytest.mark.parametrize(("pooled", "transaction"), [(False, 3), (True, 4)])
+def test_a_statement_costs_one_round_trip_with_and_without_a_pooler(
+    pooled: bool, transaction: int, narrow: PgBouncer, migrated_database_url: str, postgres: Postgres
+) -> None:
+    """Its settings and the ends of its transaction travel with it; PostgreSQL itself needs neither."""
+    name = migrated_database_url.rpartition("/")[2]
+    select = Statement("one", b"SELECT %(n)s::int AS n", "")
+    with Rounds(narrow.port if pooled else postgres.port) as way:
+        database = Database(
+            f"postgresql://postgres@127.0.0.1:{way.port}/{name}?sslmode=disable&gssencmode=disable"
+        )
+        database.connection()
+        assert database.is_pooled is pooled
+        assert way.rounds == 2  # the start-up, and one statement
+        way.rounds = 0
+        for number in range(10):
+            assert database.execute(select, {"n": number}) == [{"n": number}]
+        assert way.rounds == 10
+        way.rounds = 0
+        assert database.run(lambda connection: rows(connection, select, {"n": 1})) == [{"n": 1}]
+        assert way.rounds == transaction
+        database.close()
+
+
+def test_check_says_that_a_pooler_stands_between(ours: Database, database: Database) -> None:
+    """Told apart without a setting: the process at work is not the one that the connect named."""
+    assert [server.look(each)[0].pooled for each in (ours, database)] == [True, False]
