@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from repository.connection import Database, Row
-from repository.errors import DatabaseAway, RepositoryError
+from repository.errors import DatabaseAway, RepositoryError, ServerTrouble
 from repository.statements import load
 
 log = logging.getLogger("friendship.deaths")
@@ -71,10 +71,18 @@ def record(database: Database, accounts: Sequence[Account]) -> int:
     """Write the accounts and return how many are new.
 
     One that is there already stays as it is; one whose claim cannot be found (it was never committed) is told of its
-    body if the child was at it, and dropped if not. One that the database refuses is dropped, too.
-    Raises DatabaseAway; it may be called again with the same accounts.
+    body if the child was at it, and dropped if not. One that the database refuses for its values is dropped, too; one
+    that it refuses otherwise holds up no other. Raises DatabaseAway; it may be called again with the same accounts.
     """
-    return sum(len(_record(database, account)) for account in accounts)
+    new, trouble = 0, ""
+    for account in accounts:
+        try:
+            new += len(_record(database, account))
+        except ServerTrouble as refused:
+            trouble = refused.reason
+    if trouble:
+        raise ServerTrouble(trouble)
+    return new
 
 
 def _record(database: Database, account: Account) -> list[Row]:

@@ -9,8 +9,7 @@
 -- friendship_worker    `run`, `retry`, `check`: no DDL, and of the ledger only INSERT and SELECT
 -- friendship_operator  `events`, `dead`, `prune`, `forget`, `check`: may delete, and can write no score
 --
--- Other names: -v worker=NAME -v operator=NAME. Behind PgBouncer in transaction mode give the users their time limits,
--- too: ALTER ROLE scorer SET statement_timeout = '10s'.
+-- Other names: -v worker=NAME -v operator=NAME.
 
 \if :{?worker}
 \else

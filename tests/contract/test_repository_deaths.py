@@ -3,7 +3,10 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
+
 from repository.deaths import Account, History, Mark, Past, record
+from repository.errors import ServerTrouble
 from tests.contract.events_desk import Desk, death
 
 MARK = Mark(body_bytes=3000, body_crc32=77, message_id="talk")
@@ -104,3 +107,15 @@ def test_an_account_that_the_database_refuses_holds_up_no_other(desk: Desk) -> N
     """It would be refused for ever, and those behind it never be written."""
     assert record(desk.database, [replace(died(1), conversation_id="a\0b"), died(2)]) == 1
     assert Past(desk.database).history(MARK).deaths == 1
+
+
+def test_an_account_that_a_foreign_check_refuses_holds_up_no_other_and_is_kept(desk: Desk) -> None:
+    """The one behind it is written; it itself is written once that is mended."""
+    desk.run("ALTER TABLE message_deaths ADD CONSTRAINT theirs CHECK (slot <> 7)")
+    accounts = [replace(died(1), slot=7), died(2)]
+    with pytest.raises(ServerTrouble, match="23514"):
+        record(desk.database, accounts)
+    assert Past(desk.database).history(MARK).deaths == 1
+    desk.run("ALTER TABLE message_deaths DROP CONSTRAINT theirs")
+    assert record(desk.database, accounts) == 1
+    assert Past(desk.database).history(MARK).deaths == 2

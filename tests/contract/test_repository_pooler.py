@@ -162,3 +162,14 @@ def test_a_statement_costs_one_round_trip_with_and_without_a_pooler(
 def test_check_says_that_a_pooler_stands_between(ours: Database, database: Database) -> None:
     """Told apart without a setting: the process at work is not the one that the connect named."""
     assert [server.look(each)[0].pooled for each in (ours, database)] == [True, False]
+
+
+def test_options_in_the_environment_are_named_when_the_pooler_refuses_them(
+    ours: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """We send none ourselves; whoever has them finds the word in the log."""
+    monkeypatch.setenv("PGOPTIONS", "-c work_mem=8MB")
+    with pytest.raises(DatabaseAway, match="unsupported startup parameter"):
+        ours.connection()
+    monkeypatch.delenv("PGOPTIONS")
+    assert ours.execute(Statement("one", b"SELECT 1 AS one", "")) == [{"one": 1}]
