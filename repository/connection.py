@@ -23,7 +23,15 @@ from psycopg import IsolationLevel
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
-from repository.errors import BadData, BadDatabaseUrl, Busy, DatabaseAway, Locked, RepositoryError, ServerTrouble
+from repository.errors import (
+    BadData,
+    BadDatabaseUrl,
+    Busy,
+    DatabaseAway,
+    Locked,
+    RepositoryError,
+    ServerTrouble,
+)
 from repository.failures import FROM_MESSAGE, VALUES, ends_session, out_of_memory, translate, wording
 from repository.statements import Statement, load
 
