@@ -323,5 +323,5 @@ def test_a_stop_at_once_gives_the_attempt_back(ending: Ending, numbers: tuple[si
         ending.worker.wait_for("stopping", times=numbers.index(number) + 1)
     assert ending.worker.wait() == 0
     (written,) = ending.worker.logged("account_written")
-    assert (written["cause"], written["blamed"]) == ("shutdown", False)
+    assert (written["reason"], written["blamed"]) == ("shutdown", False)
     ending.is_finished_by_another(calls=2)
