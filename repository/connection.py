@@ -171,21 +171,28 @@ class Database:
         self, connection: Connection, statement: Statement, parameters: Mapping[str, Any] | None
     ) -> list[Row]:
         """Run a statement with its settings in a transaction of their own, in one round trip."""
+        errors: list[psycopg.Error] = []
         with connection.cursor(binary=True) as cursor:
             try:
                 with connection.pipeline():
-                    connection.execute(SQL["begin"].sql)
-                    connection.execute(SQL["transaction"].sql, self._timeouts)
-                    cursor.execute(statement.sql, parameters)
-                    connection.execute(SQL["commit"].sql)
-            except psycopg.Error:
-                # The pooler keeps the server session for us until the transaction ends
-                with suppress(psycopg.Error):
-                    connection.rollback()
-                raise
+                    try:
+                        connection.execute(SQL["begin"].sql)
+                        connection.execute(SQL["transaction"].sql, self._timeouts)
+                        cursor.execute(statement.sql, parameters)
+                        connection.execute(SQL["commit"].sql)
+                    except psycopg.Error as error:
+                        # The server may refuse the statement before all is sent; the end then tells of an abort only
+                        errors.append(error.with_traceback(None))
+            except psycopg.Error as error:
+                errors.append(error.with_traceback(None))
             except BaseException:
                 connection.close()
                 raise
+            if errors:
+                # The pooler keeps the server session for us until the transaction ends
+                with suppress(psycopg.Error):
+                    connection.rollback()
+                throw(errors.pop(0))
             return fetched(cursor)
 
     def run(self, work: Callable[[Connection], T]) -> T:

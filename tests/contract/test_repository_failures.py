@@ -12,8 +12,8 @@ import psycopg
 import pytest
 
 from repository.connection import Database
-from repository.errors import DatabaseAway, RepositoryError
-from repository.failures import ends_session, translate
+from repository.errors import BadData, DatabaseAway, RepositoryError
+from repository.failures import NOTHING, VALUES, ends_session, meaning, translate
 from repository.statements import Statement
 
 SELECT_ONE = Statement("one", b"SELECT 1 AS one", "")
@@ -61,6 +61,18 @@ def test_what_libpq_says_without_memory_is_a_memory_error(error: psycopg.Error) 
 def test_a_server_without_memory_is_an_outage(error: psycopg.Error) -> None:
     """Another's memory may come back while we wait."""
     assert type(translate(error)) is DatabaseAway
+
+
+def test_only_the_codes_that_name_a_value_blame_a_message() -> None:
+    """Of all that PostgreSQL has; and none of them where the values are ours."""
+    known = [
+        each
+        for each in vars(psycopg.errors).values()
+        if isinstance(each, type) and issubclass(each, psycopg.Error) and each.sqlstate
+    ]
+    assert {each.sqlstate for each in known if meaning(each()) is BadData} == VALUES
+    assert [each for each in known if meaning(each(), NOTHING) is BadData] == []
+    assert all(issubclass(meaning(each(), NOTHING), DatabaseAway) for each in known)
 
 
 def test_a_memory_error_shows_no_secret() -> None:

@@ -125,6 +125,16 @@ def test_a_refused_statement_gives_the_session_back_at_once(
     assert ours.is_open
 
 
+def test_a_refusal_is_told_in_the_servers_words_whenever_it_comes(
+    ours: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may come before all of the transaction is sent, and then the rest is aborted: nobody wants to know of that."""
+    for _ in range(100):
+        with pytest.raises(DatabaseAway, match="division by zero"):
+            ours.execute(Statement("wrong", b"SELECT 1 / 0", ""))
+    assert caplog.records == []
+
+
 def test_a_statement_refused_at_its_commit_is_an_error(ours: Database) -> None:
     """A deferred constraint speaks only then, and nothing was written."""
     ours.execute(Statement("table", b"CREATE TABLE once (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)", ""))
