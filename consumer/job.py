@@ -1,7 +1,6 @@
 """A delivery on its way to its outcome."""
 
 from dataclasses import dataclass, field, replace
-from uuid import uuid4
 
 from consumer.message import Message
 from consumer.ports import Delivery
@@ -31,13 +30,12 @@ class Job:
         self.log_is_usable = True
 
 
-def claim_request(delivery: Delivery, message: Message, owner: str) -> ClaimRequest:
-    """Ask for the message's event. owner: who this child is, in words for an operator."""
+def claim_request(delivery: Delivery, message: Message, claimed_by: str) -> ClaimRequest:
+    """Ask for the message's event. claimed_by: unique per delivery."""
     return ClaimRequest(
         conversation_id=message.conversation_id,
         user_id=message.user_id,
-        # Unique per delivery: a claim under this name is mine, whatever became of the reply
-        claimed_by=f"{owner}:{uuid4().hex}",
+        claimed_by=claimed_by,
         redelivered=delivery.redelivered,
         carries_log=message.log is not None,
         bot_type=message.bot_type,

@@ -124,7 +124,11 @@ def read_mended(read: Callable[[Json], T], text: Json) -> T:
 def identify(body: bytes | bytearray, message_id: str | None) -> str | None:
     """Say which conversation a malformed message speaks of, when that much can be read."""
     try:
-        candidate = _read("conversation_id", _identity(body).conversation_id)
+        raw = _identity(body).conversation_id
+        candidate = _read("conversation_id", raw)
+        if altered(raw):
+            # It may be the id of another conversation since the body was mended
+            candidate = None
     except (Unreadable, MalformedMessage):
         candidate = message_id
     return candidate if candidate is not None and _is_id(candidate) else None
@@ -140,7 +144,7 @@ def _checked(envelope: _Envelope, *, mended: bool) -> Message:
         if not _is_id(read[name] or ""):
             raise MalformedMessage(f"{name} must have 1 to {ID_LENGTH_MAX} characters and no NUL")
         if mended and altered(getattr(envelope, name)):
-            raise MalformedMessage(f"{name} holds half a character, and would not be kept as it came")
+            raise MalformedMessage(f"{name} may hold half a character: it would not be kept as it came")
     for name in ("bot_id", "bot_type", "bot_name", "agent_tag", "conversation_log_url"):
         if "\0" in (read[name] or ""):
             raise MalformedMessage(f"{name} holds a NUL character")

@@ -54,16 +54,17 @@ def named(parts: Iterable[Bytes], size: int, user_id: str, whole_bytes_max: int)
 
 def _owner(body: bytearray, user_id: str) -> Named | None:
     """Read whose a body is; None when it does not say so."""
-    token = _token(body)
+    token, mended = _token(body), False
     if token is None:
         # Half characters are mended in place, as the worker does; one in the id makes it nobody's
         mend(body)
         token = _token(body)
-        if token is not None and altered(token):
-            return Named()
+        mended = True
     if token is None or memoryview(token).nbytes > _LONGEST_BYTES:
         # So long is no id of anybody
         return None if token is None else Named(another=True)
+    if mended and altered(token):
+        return Named()
     word = _read(bytes(token))
     return None if not word else Named(wanted=word == user_id, another=word != user_id)
 

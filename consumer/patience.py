@@ -28,7 +28,8 @@ LOCKED_PAUSE_S = 1.0
 class Patience:
     """Waits for the database on behalf of one child.
 
-    reach: gets any answer from it, or raises DatabaseAway. locks: says who keeps what locked, likewise.
+    reach: gets any answer from it, or raises DatabaseAway. locks: says likewise who keeps the rows of a conversation
+    and a user locked, or whole tables.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Patience:
         runtime: Runtime,
         link: Link,
         reach: Callable[[], object],
-        locks: Callable[[], Locks],
+        locks: Callable[[str, str], Locks],
         rng: Random,
     ) -> None:
         self._runtime = runtime
@@ -44,6 +45,11 @@ class Patience:
         self._reach = reach
         self._locks = locks
         self._rng = rng
+        self._rows = "", ""
+
+    def about(self, conversation_id: str, user_id: str) -> None:
+        """Say whose rows are read and written from here on."""
+        self._rows = conversation_id, user_id
 
     def hold(self, report: Callable[[], None], work: Callable[[], T], *, keep: bool = False) -> T:
         """Do `work`, again and again while the database is away, with the delivery held and heartbeats flowing.
@@ -53,7 +59,7 @@ class Patience:
         Raises GiveBack when, without one, a stop is asked for or the delivery is lost while the database is away;
         PutOff when another session keeps a row locked for longer than LOCKED_TRIES lock timeouts.
         """
-        tries = locked = 0
+        tries = failures = locked = 0
         say = report
         while True:
             say()
@@ -61,22 +67,25 @@ class Patience:
                 return work()
             except DatabaseAway as away:
                 reason, kind = away.reason, type(away)
+            failures += 1
             if issubclass(kind, Locked):
                 locked += 1
                 found = self._in_the_way()
                 reason = reason if found is None else str(found)
                 if found is not None and not found.table:
-                    # In the next try, too, an operator sees whose lock it is
+                    # The next try waits for the same: no time of the message's, and an operator sees for whom
                     say = partial(self._runtime.holding, reason)
                     self._await_row(reason, last=locked >= LOCKED_TRIES, keep=keep)
                     continue
-            say = report
             tries = self._wait(reason, tries, busy=issubclass(kind, Busy), keep=keep)
+            # A server that answers and does not do this is waited for, too, however long each try takes
+            if failures > 1 or issubclass(kind, Locked):
+                say = partial(self._runtime.waiting, "database", reason)
 
     def _in_the_way(self) -> Locks | None:
         """Say who keeps what locked; None when the database is away by now."""
         try:
-            return self._locks()
+            return self._locks(*self._rows)
         except DatabaseAway:
             return None
 
@@ -114,6 +123,10 @@ class Patience:
                 reason = away.reason
             else:
                 return tries
+
+    def put_off(self) -> None:
+        """Leave what another session keeps locked for later. Raises PutOff, with the session's name if it is told."""
+        raise PutOff(str(self._in_the_way() or "a row is locked"))
 
     def give_back_if_over(self, why: str) -> None:
         """Raise GiveBack when nothing should be begun any more: all is to end, or the delivery is lost."""

@@ -13,12 +13,14 @@ While the database is away the delivery is held, and no outcome is written becau
 
 import contextlib
 import logging
+import math
 import time
 import zlib
 from collections.abc import Callable
 from functools import partial
 from random import Random
 from typing import Any, Protocol
+from uuid import uuid4
 
 from consumer import scoring, sources, suspicion
 from consumer.assessor import Analyst, Assessor
@@ -48,7 +50,7 @@ from consumer.settings import ConsumerSettings
 from consumer.sources import Archive, Sources
 from consumer.suspicion import Doubt
 from repository.deaths import NO_HISTORY, History, Mark
-from repository.errors import BadData, DatabaseAway, EventGone, Fenced, RepositoryError
+from repository.errors import BadData, DatabaseAway, EventGone, Fenced, Locked, RepositoryError
 from repository.locks import Locks
 from repository.rows import Bill, Claimed, EventKey, Refusal, Refused, UserStatus
 from repository.topics import TopicGain
@@ -58,6 +60,9 @@ log = logging.getLogger("friendship.pipeline")
 IDENTIFYING_BYTES = 64 * 1024
 PUT_OFF_S = 60.0, 120.0
 """When a message is tried again that another session is in the way of: a retry pass runs every 300 s besides."""
+LOCKED_S = 120.0
+"""For how long a locked user is looked at before the call."""
+LOCKED_USERS_MAX = 100
 ROWS_MAX = 3
 """Rows of its event that a message may lose while it is worked on: each costs a call."""
 OF_MEMORY = {"rss_hard", "oom_killed"}
@@ -83,7 +88,7 @@ class Pipeline:
         past: Past,
         keep_reject: Callable[[Delivery, str], None],
         reach: Callable[[], object],
-        locks: Callable[[], Locks],
+        locks: Callable[[str, str], Locks],
         api: Api,
         settings: ConsumerSettings,
         owner: str,
@@ -118,6 +123,7 @@ class Pipeline:
         self._rng = rng
         self._clock = clock
         self._pace = Pace()
+        self._locked_users: dict[str, float] = {}
 
     def pause_s(self) -> float:
         """Return how long to take no message now, since calls keep failing; asked for once, it is 0 again."""
@@ -175,16 +181,11 @@ class Pipeline:
 
     def _handle(self, delivery: Delivery, mark: Mark) -> Outcome:
         """Work on the delivery; from the beginning when its event's row goes away, which a restore does to many."""
+        # Unique per delivery: a claim under this name is mine, whatever became of the reply, or of the row's number
+        claimed_by = f"{self._owner}:{uuid4().hex}"
         for _ in range(ROWS_MAX):
-            try:
-                return self._open_and_work(delivery)
-            except PutOff as locked:
-                put_off, reason = True, locked.reason
-            except EventGone as gone:
-                put_off, reason = False, gone.reason
-            if put_off:
-                return self._send_again(delivery, reason)
-            log.warning("event_gone", extra={"message_id": delivery.message_id, "reason": reason})
+            with contextlib.suppress(EventGone):
+                return self._open_and_work(delivery, claimed_by)
             # Its deadline starts again, too
             self._runtime.receiving(mark.body_bytes, delivery.message_id)
             self._runtime.received(mark.body_bytes, mark.body_crc32)
@@ -192,7 +193,7 @@ class Pipeline:
         code = ErrorCode.UNEXPECTED_ERROR.value
         return self._dead_letter(delivery, named, code, f"{ROWS_MAX} rows of its event went away")
 
-    def _open_and_work(self, delivery: Delivery) -> Outcome:
+    def _open_and_work(self, delivery: Delivery, claimed_by: str) -> Outcome:
         started = self._clock()
         try:
             message = self._open(delivery)
@@ -204,9 +205,9 @@ class Pipeline:
             if not self._runtime.fresh():
                 raise NoRoom(delivery.size) from None
         else:
-            job = Job(delivery, message, claim_request(delivery, message, self._owner), started)
+            job = Job(delivery, message, claim_request(delivery, message, claimed_by), started)
             del message
-            return self._claim_and_work(job)
+            return self._work_or_put_off(job)
         return self._dead_letter(delivery, self._identify(delivery, code), code, reason)
 
     def _open(self, delivery: Delivery) -> Message:
@@ -224,19 +225,32 @@ class Pipeline:
         body = b"" if code == MessageTooLarge.code else delivery.body
         return identify(body, delivery.message_id)
 
-    def _send_again(self, delivery: Delivery, reason: str) -> Outcome:
-        """Put a message behind the others: not even its event's row can be written."""
+    # Claiming
+
+    def _work_or_put_off(self, job: Job) -> Outcome:
+        """Put a message behind the others when not even its event's row can be written."""
+        self._patience.about(job.request.conversation_id, job.request.user_id)
+        try:
+            return self._claim_and_work(job)
+        except EventGone as gone:
+            log.warning("event_gone", extra=self._fields(job) | {"reason": gone.reason})
+            raise
+        except PutOff as locked:
+            reason = locked.reason
         self._runtime.writing()
         try:
-            self._link.send_again(delivery)
+            self._link.send_again(job.delivery)
         except BrokerAway as away:
             why = away.reason
         else:
-            log.warning("message_put_off", extra={"message_id": delivery.message_id, "reason": reason})
-            return Outcome.DEFERRED
+            return self._deferred(job, reason, None)
         raise GiveBack(why)
 
-    # Claiming
+    def _deferred(self, job: Job, reason: str, due_in_s: float | None) -> Outcome:
+        """Tell of a message that is put off. due_in_s: None of one that waits at the end of the queue."""
+        due = None if due_in_s is None else round(due_in_s)
+        log.warning("message_put_off", extra=self._fields(job) | {"reason": reason, "retry_in_s": due})
+        return Outcome.DEFERRED
 
     def _claim_and_work(self, job: Job) -> Outcome:
         try:
@@ -304,15 +318,10 @@ class Pipeline:
             return self._end(job, claim)
         except PutOff as locked:
             reason = locked.reason
-        write = partial(
-            self._store.put_off,
-            claim,
-            delay_s=self._rng.uniform(*PUT_OFF_S),
-            parked=self._to_park(job, claim),
-        )
+        delay_s = self._rng.uniform(*PUT_OFF_S)
+        write = partial(self._store.put_off, claim, delay_s=delay_s, parked=self._to_park(job, claim))
         self._patience.hold(self._runtime.writing, write, keep=True)
-        log.warning("message_put_off", extra={"message_id": job.delivery.message_id, "reason": reason})
-        return Outcome.DEFERRED
+        return self._deferred(job, reason, delay_s)
 
     def _end(self, job: Job, claim: Claimed) -> Outcome:
         """End a claim: by its outcome; refused by the database, by the plainest write; refused again, set aside."""
@@ -372,6 +381,7 @@ class Pipeline:
             fields = {"llm": analysis.result.value, "reason": analysis.reason}
             log.warning("analysis_failed", extra=self._fields(job, claim) | fields)
         facts, call_ms = 0, 0
+        self._put_off_if_still_locked(claim.user_id)
         if transcript.messages:
             self._patience.give_back_if_over("stopping before the call")
             facts, call_ms = self._ask(claim, transcript.payload)
@@ -383,6 +393,26 @@ class Pipeline:
         )
         counts = _counts(transcript) | {"log_source": reading.place, "memory_api_ms": call_ms}
         return self._complete(job, claim, seen, details | counts)
+
+    def _put_off_if_still_locked(self, user_id: str) -> None:
+        """Make no call whose result could not be written: a backlog of one user would take up all children."""
+        if self._locked_users.pop(user_id, -math.inf) + LOCKED_S < self._clock():
+            return
+        try:
+            self._store.try_user(user_id)
+        except Locked:
+            pass
+        except DatabaseAway:
+            return
+        else:
+            return
+        self._remember_lock(user_id)
+        self._patience.put_off()
+
+    def _remember_lock(self, user_id: str) -> None:
+        if len(self._locked_users) >= LOCKED_USERS_MAX:
+            self._locked_users.pop(next(iter(self._locked_users)))
+        self._locked_users[user_id] = self._clock()
 
     def _ask(self, claim: Claimed, payload: Payload) -> tuple[int, int]:
         self._runtime.calling()
@@ -430,7 +460,11 @@ class Pipeline:
             topic=TopicGain(topic, result.change, seen.turns) if topic else None,
             bill=self._bill(job),
         )
-        status = self._patience.hold(self._runtime.writing, write, keep=True)
+        try:
+            status = self._patience.hold(self._runtime.writing, write, keep=True)
+        except PutOff:
+            self._remember_lock(claim.user_id)
+            raise
         fields = {
             "change": result.change,
             "turns": seen.turns,

@@ -101,8 +101,9 @@ def _told(database: Database, account: Account) -> list[Row]:
     values = asdict(account) | {"message_id": account.conversation_id or None}
     if account.claimed_by:
         found = database.execute(SQL["record"], values)
-        if found or not account.claiming:
+        if found:
             return found
+    values["unclaimed"] = account.claiming or not account.claimed_by
     return database.execute(SQL["record_unclaimed"], values)
 
 

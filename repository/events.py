@@ -212,6 +212,10 @@ class Events:
 
     # Without a claim
 
+    def try_user(self, user_id: str) -> None:
+        """See whether the user's row could be written now. Raises Locked when another session keeps it locked."""
+        self._database.execute(SQL["try_user"], {"user_id": user_id})
+
     def park(self, event: EventKey, parked: bytes) -> None:
         """Keep a compressed message in its event's row, unless that keeps a log already or the event is settled.
 

@@ -15,8 +15,8 @@ class SlotView:
     claim is granted *and read*.
     resting_rss_bytes is what the child last weighed with nothing in hand and all tidied up; rested_at is when it found
     that, 0 while it has not since its last delivery. fresh_rss_bytes: the first such weight. last_conversation_id: of
-    the last message that was settled; its end may be cut. note: why the child waits; while it does not, why it will
-    have to, as the broker is lost.
+    the last message that was settled; its end may be cut. note: why the child waits or holds its message; while it does
+    neither, why it will have to wait, as the broker is lost.
     """
 
     generation: int
@@ -53,7 +53,7 @@ class SlotView:
         """Return the wait for a server that this child is in, or is in for once its work in hand is done."""
         if self.phase in WAITING:
             return self.phase
-        return Phase.WAITING_BROKER if self.note else None
+        return Phase.WAITING_BROKER if self.note and self.phase is not Phase.HOLDING else None
 
     @property
     def past_boot(self) -> bool:

@@ -12,11 +12,13 @@ ON CONFLICT (event_id, claim_epoch, claimed_by) DO NOTHING
 RETURNING event_id;
 
 -- name: record_unclaimed
--- One death before the claim, or in it when the claim was never committed. Told again it is there already.
+-- One death before the claim, or in it when the claim was never committed, or after it when the event is gone. Told again it
+-- is there already.
 INSERT INTO message_deaths (host, pid, died_at, body_bytes, body_crc32, message_id, cause, blamed, slot, rss_bytes)
 SELECT %(host)s::text, %(pid)s, %(died_at)s::timestamptz, %(body_bytes)s::bigint, %(body_crc32)s::bigint,
        %(message_id)s::text, %(cause)s::text, %(blamed)s::boolean, %(slot)s, %(rss_bytes)s::bigint
  WHERE NOT EXISTS (SELECT FROM child_deaths AS d WHERE d.claimed_by = %(claimed_by)s::text)
+   AND (%(unclaimed)s OR NOT EXISTS (SELECT FROM conversation_events AS e WHERE e.conversation_id = %(conversation_id)s::text))
 ON CONFLICT (host, pid, died_at) DO NOTHING
 RETURNING pid;
 

@@ -58,7 +58,7 @@ nullif(left(e.conversation_log_url, 2049), '') AS conversation_log_url, {log_in_
 e.parked_log IS NOT NULL AS log_parked, e.claim_epoch - e.outcome_epoch AS claims_since_outcome, {blames} AS blames
 
 -- fragment: seen
-SELECT e.id AS event_id, e.conversation_id, e.user_id, e.status, e.claim_epoch AS epoch, e.claimed_by,
+SELECT e.id AS event_id, e.conversation_id, e.user_id, e.status, e.claim_epoch AS epoch, left(e.claimed_by, 1000) AS claimed_by,
        e.attempt_count AS attempt, {lease_end} > clock_timestamp() AS lease_live,
        d.event_id IS NOT NULL AS accounted, {blames} AS blames,
        e.claim_epoch - e.outcome_epoch AS claims_since_outcome, e.unexplained_takeovers, {log_durable} AS log_durable
@@ -174,6 +174,9 @@ SELECT coalesce(u.friendship_score, 0)::float8 AS score, coalesce(u.friendship_l
        u.ledger_seq
   FROM friendship_status AS u WHERE u.user_id = %(user_id)s FOR NO KEY UPDATE;
 
+-- name: try_user
+SELECT FROM friendship_status AS u WHERE u.user_id = %(user_id)s FOR NO KEY UPDATE NOWAIT;
+
 -- name: create_user
 INSERT INTO friendship_status (user_id) VALUES (%(user_id)s) ON CONFLICT (user_id) DO NOTHING;
 
@@ -258,6 +261,7 @@ RETURNING e.id;
 
 -- name: put_off
 -- Give the event and its attempt back for now, log and all: another session is in the way, and nothing is wrong with it.
+-- It counts as an outcome: a lock of hours must not end at the limit of claims, and who comes so far kills no child.
 UPDATE conversation_events AS e
    SET status = 'PENDING', attempt_count = greatest(e.attempt_count - 1, 0),
        next_attempt_at = clock_timestamp() + %(delay_s)s::float8 * interval '1 second',

@@ -48,12 +48,20 @@ SELECT 'event ' || e.id FROM conversation_events AS e
 
 -- name: ledger_gap
 -- severity: breach
--- A user's ledger lacks a row between two others.
+-- A user's ledger lacks a row, at its beginning or between two others.
 SELECT DISTINCT 'user ' || x.user_id
-  FROM (SELECT l.user_id, l.seq, lag(l.seq, 1, l.seq - 1) OVER (PARTITION BY l.user_id ORDER BY l.seq) AS before
+  FROM (SELECT l.user_id, l.seq, lag(l.seq, 1, 0) OVER (PARTITION BY l.user_id ORDER BY l.seq) AS before
           FROM score_ledger AS l) AS x
  WHERE x.seq <> x.before + 1
  ORDER BY 1;
+
+-- name: ledger_lost
+-- severity: breach
+-- A user's score counts more changes than the ledger knows: the ledger was restored, or emptied, without the scores. A
+-- conversation of before that comes again is counted twice.
+SELECT 'user ' || u.user_id FROM friendship_status AS u
+ WHERE u.ledger_seq > coalesce((SELECT max(l.seq) FROM score_ledger AS l WHERE l.user_id = u.user_id), 0)
+ ORDER BY u.user_id;
 
 -- name: ledger_sum
 -- severity: breach

@@ -40,6 +40,7 @@ BREAKS = {
     "ledger_of_another_user": "UPDATE score_ledger SET user_id = 'minh' WHERE seq = 3",
     "number_used_again": "UPDATE score_ledger SET event_id = (SELECT id FROM conversation_events"
     " WHERE conversation_id = 'waits') WHERE seq = 3",
+    "ledger_lost": "DELETE FROM score_ledger",
     "ledger_gap": "DELETE FROM score_ledger WHERE seq = 2",
     "ledger_sum": "UPDATE score_ledger SET delta = delta + 1 WHERE seq = 1",
     "score_written_by_another": "UPDATE friendship_status SET friendship_score = 1",

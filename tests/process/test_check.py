@@ -34,7 +34,7 @@ def test_a_good_setup_is_told_subject_by_subject(
     assert subjects == [
         *("configuration", "memory", "memory sum", "limits", "temp files", "kernel"),
         *("broker", "message size", "queue", "dead queue"),
-        *("database", "db settings", "clock", "database", "locks", "rights", "other writers", "connections"),
+        *("database", "db settings", "clock", "database", "rights", "locks", "other writers", "connections"),
         *("invariants", "API", "API test", "API answer", "API time", "API same key", "API wrong call"),
     ]
     # The tests' server does not care for the disk

@@ -84,8 +84,7 @@ def test_a_locked_table_is_waited_for_and_nothing_is_put_off(
     desk.publish([make("lan-1", "lan")])
     worker.wait_for("waiting", on="database")
     reason = worker.logged("waiting", on="database")[0]["reason"]
-    assert f"a table is locked: session {stranger.info.backend_pid} (forgetful" in reason
-    assert "friendship_status" in reason
+    assert f"a table is locked by session {stranger.info.backend_pid} (forgetful" in reason
     stranger.rollback()
     worker.wait_until(lambda: desk.status("lan-1") == "PROCESSED", "it is processed")
     assert worker.logged("message_put_off") == []

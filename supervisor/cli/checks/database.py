@@ -6,7 +6,7 @@ from functools import partial
 from repository import invariants, locks, migrations, server
 from repository.connection import Database
 from repository.errors import DatabaseAway, Locked, RepositoryError, SchemaOld, ServerTrouble
-from repository.locks import Locks
+from repository.locks import Kind, Locks
 from repository.server import OPERATOR, WORKER, Clock, Needs, Rights, Seats, Server, Strangers
 from supervisor.cli.checks import sessions
 from supervisor.cli.checks.finding import Finding, fail, ok, warn
@@ -38,7 +38,6 @@ def look(url: str, children: int, *, with_sessions: bool, with_invariants: bool)
         yield from _server(found)
         yield _clock(clock)
         yield from _guarded(SUBJECT, lambda: _schema(database))
-        yield from _guarded("locks", lambda: iter([_locks(locks.look(database))]))
         rights = None
         try:
             rights = server.rights(database)
@@ -49,6 +48,7 @@ def look(url: str, children: int, *, with_sessions: bool, with_invariants: bool)
             if not rights.missing(dict.fromkeys(server.TABLES, frozenset({"SELECT"}))) and len(
                 rights.present
             ) == len(server.TABLES):
+                yield from _guarded("locks", lambda: iter([_locks(locks.look(database))]))
                 yield from _guarded("other writers", lambda: _strangers(server.strangers(database)))
             if "conversation_events" in rights.present:
                 yield from _guarded("serial numbers", lambda: _numbers(server.numbers_used(database)))
@@ -163,15 +163,18 @@ def _locks(found: Locks) -> Finding:
     """Name who keeps messages waiting. A transaction of a second may be one that just takes long."""
     subject = "locks"
     old = [holder for holder in found.holders if (holder.age_s or 0.0) > LONG_LOCK_S]
-    pids = [str(holder.pid) for holder in found.holders if holder.pid is not None]
-    end = (
-        f"SELECT pg_terminate_backend({pids[0]})" if pids else "ROLLBACK PREPARED, or ask whoever prepared it"
+    ends = " or ".join(
+        "ROLLBACK PREPARED" if holder.pid is None else f"SELECT pg_terminate_backend({holder.pid})"
+        for holder in found.holders[:SHOWN]
     )
     if found.table:
-        return fail(subject, f"{found}: no message can be processed meanwhile", f"wait for it, or {end}")
+        return fail(subject, f"{found}: no message can be processed meanwhile", f"wait for it, or {ends}")
+    if old and found.kind is Kind.PERHAPS:
+        seen = f"{_some([str(holder) for holder in old])} may keep rows locked: messages that need them are put off"
+        return warn(subject, seen, f"where the log tells of message_put_off by it: {ends}")
     if old:
         names = _some([str(holder) for holder in old])
-        return warn(subject, f"{names}: messages that need rows locked by it are put off", end)
+        return warn(subject, f"{names} keeps rows locked: messages that need them are put off", ends)
     return ok(subject, "nobody keeps rows or tables of ours locked")
 
 
