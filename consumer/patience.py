@@ -124,9 +124,11 @@ class Patience:
             else:
                 return tries
 
-    def put_off(self) -> None:
-        """Leave what another session keeps locked for later. Raises PutOff, with the session's name if it is told."""
-        raise PutOff(str(self._in_the_way() or "a row is locked"))
+    def put_off_if_strange(self) -> None:
+        """Leave for later what another program keeps locked. Raises PutOff."""
+        found = self._in_the_way()
+        if found is not None and found.strange:
+            raise PutOff(str(found))
 
     def give_back_if_over(self, why: str) -> None:
         """Raise GiveBack when nothing should be begun any more: all is to end, or the delivery is lost."""

@@ -398,16 +398,16 @@ class Pipeline:
         """Make no call whose result could not be written: a backlog of one user would take up all children."""
         if self._locked_users.pop(user_id, -math.inf) + LOCKED_S < self._clock():
             return
+        is_locked = False
         try:
             self._store.try_user(user_id)
         except Locked:
-            pass
+            is_locked = True
         except DatabaseAway:
-            return
-        else:
-            return
-        self._remember_lock(user_id)
-        self._patience.put_off()
+            pass
+        if is_locked:
+            self._remember_lock(user_id)
+            self._patience.put_off_if_strange()
 
     def _remember_lock(self, user_id: str) -> None:
         if len(self._locked_users) >= LOCKED_USERS_MAX:

@@ -101,7 +101,8 @@ def _told(database: Database, account: Account) -> list[Row]:
     values = asdict(account) | {"message_id": account.conversation_id or None}
     if account.claimed_by:
         found = database.execute(SQL["record"], values)
-        if found:
+        # Who knew the number of its event had claimed it: where it is gone, the body is told of
+        if found or not (account.claiming or account.event_id):
             return found
     values["unclaimed"] = account.claiming or not account.claimed_by
     return database.execute(SQL["record_unclaimed"], values)

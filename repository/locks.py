@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from repository.connection import Database
+from repository.connection import APPLICATION_NAME, Database
 from repository.statements import load
 
 SQL = load("locks")
@@ -47,6 +47,13 @@ class Locks:
         """Nobody can write, whichever row."""
         return self.kind is Kind.TABLE
 
+    @property
+    def strange(self) -> bool:
+        """Another program surely keeps the row locked: our own let go of it in milliseconds."""
+        return self.kind is Kind.ROW and not all(
+            holder.application.startswith(APPLICATION_NAME) for holder in self.holders
+        )
+
     def __str__(self) -> str:
         what = "a table is locked" if self.table else "a row is locked"
         if not self.holders:
@@ -58,6 +65,8 @@ class Locks:
 
 def look(database: Database, conversation_id: str | None = None, user_id: str | None = None) -> Locks:
     """Look once, without waiting for anybody. The two say which rows somebody waited for. Raises DatabaseAway."""
-    found = database.execute(SQL["look"], {"conversation_id": conversation_id, "user_id": user_id})
+    found = database.execute(SQL["tables"]) or database.execute(
+        SQL["rows"], {"conversation_id": conversation_id, "user_id": user_id}
+    )
     holders = tuple(Holder(row["pid"], row["application"], row["state"], row["age_s"]) for row in found)
     return Locks(Kind(found[0]["kind"]) if found else None, holders)

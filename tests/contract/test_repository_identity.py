@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from repository.deaths import record
+from repository.deaths import Mark, Past, record
 from repository.errors import DatabaseAway, EventGone, LedgerClash
 from repository.invariants import check
 from repository.operations import files, forget
@@ -114,6 +114,25 @@ def test_deaths_of_a_number_s_earlier_conversation_blame_nobody(desk: Desk) -> N
     assert files(desk.database, ["healthy"])["healthy"].deaths == []
     assert record(desk.database, [replace(death(healthy, blamed=False))]) == 1
     assert desk.contended("healthy").accounted
+
+
+def test_a_death_is_told_of_the_message_when_its_event_is_gone(desk: Desk) -> None:
+    """Else a poison whose row goes away each time would kill for ever."""
+    claim = desk.claim()
+    desk.run("DELETE FROM conversation_events")
+    told = death(claim, blamed=True)
+    assert record(desk.database, [told]) == 1
+    history = Past(desk.database).history(Mark(told.body_bytes, told.body_crc32, claim.conversation_id))
+    assert (history.deaths, history.blamed) == (1, 1)
+
+
+def test_scores_that_outlive_their_ledger_are_named(desk: Desk) -> None:
+    """What comes again then is counted twice."""
+    desk.complete(desk.claim("talk"), 10.0)
+    desk.run("TRUNCATE conversation_events, score_ledger RESTART IDENTITY")
+    assert {finding.name for finding in check(desk.database)} == {"ledger_lost"}
+    desk.complete(desk.claim("talk"), 10.0)
+    assert {finding.name for finding in check(desk.database)} == {"ledger_gap"}
 
 
 def test_forgetting_a_user_leaves_the_one_who_has_the_same_number_alone(desk: Desk) -> None:

@@ -58,6 +58,18 @@ def test_no_words_are_parked_in_the_row_that_got_the_number_of_a_deleted_one(
     assert desk.scores() == desk.expected_scores()
 
 
+def test_a_row_that_gets_another_number_during_its_call_is_still_its_holder_s(
+    calling: Worker, desk: Desk, memory_api: MemoryApiStandIn
+) -> None:
+    """A delivery keeps the name under which it claims."""
+    desk.query("UPDATE conversation_events SET id = id + 1000")
+    answer(memory_api)
+    calling.wait_until(lambda: desk.status("lan-1") == "PROCESSED", "it is processed")
+    assert calling.stop() == 0
+    desk.assert_all_scored()
+    desk.assert_clean_ending(calling)
+
+
 def test_a_parked_message_of_another_conversation_is_not_sent_to_the_memory_api(
     start_worker: Start, desk: Desk, memory_api: MemoryApiStandIn
 ) -> None:
@@ -117,6 +129,7 @@ def test_a_healthy_conversation_with_a_poison_s_number_is_processed(start_worker
 
 def test_an_id_that_cannot_be_kept_as_it_came_is_set_aside(start_worker: Start, desk: Desk) -> None:
     """Two ids that differ in half a character would become one conversation."""
+    desk.query("INSERT INTO conversation_events (conversation_id, user_id) VALUES ('talk-\ufffd', 'minh')")
     worker = start_worker(FRIENDSHIP_CHILDREN="1")
     worker.wait_for("child_ready")
     for half in ("d800", "dc01"):
@@ -128,6 +141,6 @@ def test_an_id_that_cannot_be_kept_as_it_came_is_set_aside(start_worker: Start, 
             % (half.encode(), half.encode())
         )
     worker.wait_for("message_dead_lettered", times=4)
-    assert desk.statuses() == {}
+    assert desk.statuses() == {"PENDING": 1}, "another child's row has failed for it"
     assert {headers["reason"] for headers, _ in desk.take_dead()} == {"INVALID_MESSAGE"}
     assert worker.stop() == 0

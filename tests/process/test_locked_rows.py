@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from scripts.conversations import make
+from scripts.servers.memory_api import MemoryApiStandIn
 from tests.fixtures.commands import Command
 from tests.fixtures.desk import Desk
 from tests.fixtures.eventually import eventually
@@ -57,6 +58,52 @@ def test_one_user_s_locked_row_does_not_hold_up_the_others(
     desk.assert_clean_ending(worker)
 
 
+def test_a_backlog_of_the_locked_user_costs_a_call_a_child(
+    start_worker: Start, desk: Desk, stranger: psycopg.Connection, memory_api: MemoryApiStandIn
+) -> None:
+    """Who has met the lock looks for it before the next call."""
+    desk.query("INSERT INTO friendship_status (user_id) VALUES ('lan')")
+    stranger.execute("SELECT FROM friendship_status WHERE user_id = 'lan' FOR UPDATE")
+    worker = started(start_worker)
+    desk.publish([make(f"lan-{number}", "lan") for number in range(30)])
+    desk.publish([make("minh-1", "minh")])
+    worker.wait_until(lambda: desk.status("minh-1") == "PROCESSED", "the other is processed")
+    assert sum(memory_api.calls().of(f"lan-{number}") for number in range(30)) == 2
+    stranger.rollback()
+    assert worker.stop() == 0
+
+
+def test_a_table_that_is_locked_for_longer_than_the_deadline_costs_no_child(
+    start_worker: Start, desk: Desk, stranger: psycopg.Connection
+) -> None:
+    """CREATE INDEX takes this lock: the time in which nobody can write is no message's."""
+    worker = start_worker(
+        FRIENDSHIP_CHILDREN="2", MEMORY_API_TIMEOUT_SECONDS="1", FRIENDSHIP_MESSAGE_DEADLINE="16"
+    )
+    worker.wait_for("child_ready", times=2)
+    stranger.execute("LOCK TABLE conversation_events IN SHARE MODE")
+    desk.publish_many(3)
+    worker.wait_until(lambda: old(desk, stranger, 22), "it lasts longer than the deadline")
+    assert worker.logged("child_killed") == []
+    stranger.rollback()
+    worker.wait_until(lambda: desk.statuses()["PROCESSED"] == 3, "all are processed")
+    assert worker.stop() == 0
+    desk.assert_all_scored()
+    desk.assert_clean_ending(worker)
+
+
+def old(desk: Desk, stranger: psycopg.Connection, seconds: int) -> bool:
+    """Say whether the stranger's transaction has lasted for so long."""
+    return bool(
+        desk.query(
+            "SELECT pid FROM pg_stat_activity WHERE pid = %s"
+            " AND xact_start < clock_timestamp() - %s * interval '1 s'",
+            stranger.info.backend_pid,
+            seconds,
+        )
+    )
+
+
 def test_a_locked_event_does_not_hold_up_the_others(
     start_worker: Start, desk: Desk, stranger: psycopg.Connection
 ) -> None:
@@ -106,14 +153,7 @@ def test_check_names_the_session_that_is_in_the_way(  # noqa: PLR0917
     """And how to end it, not to start PostgreSQL."""
     stranger.execute(lock.encode())
     pid = stranger.info.backend_pid
-    eventually(
-        lambda: desk.query(
-            "SELECT pid FROM pg_stat_activity WHERE pid = %s"
-            " AND xact_start < clock_timestamp() - interval '4 s'",
-            pid,
-        ),
-        "it has been so for a while",
-    )
+    eventually(lambda: old(desk, stranger, 4), "it has been so for a while")
     said = command("check", "--json")
     (found,) = (each for each in said.objects if each["subject"] == "locks")
     assert found["verdict"] == level

@@ -20,7 +20,7 @@ from consumer.ports import Delivery
 from consumer.settings import BrokerSettings, ConsumerSettings, MemoryApiSettings
 from repository.deaths import History, Mark
 from repository.errors import BadData, DatabaseAway, EventGone, Fenced, Locked, RepositoryError
-from repository.locks import Kind, Locks
+from repository.locks import Holder, Kind, Locks
 from repository.rows import Claimed, Contended, Refusal, Refused, StoredLog
 from repository.topics import TopicGain
 from tests.fixtures.fakes import (
@@ -776,3 +776,19 @@ def test_a_child_slows_down_while_s3_is_away() -> None:
     assert [ends(away) for _ in range(3)] == [0.0] * 3
     bench.store.log = StoredLog("row", STORED)
     assert ends(away) == 0.0, "the row makes up for it"
+
+
+def test_a_backlog_of_a_locked_user_costs_no_calls(bench: Bench) -> None:
+    """Once a child knows, it looks before it calls, as long as another program keeps the row."""
+    forgetful = Holder(7, "psql", "idle in transaction", 75.0)
+    bench.store.claims.extend([CLAIM] * 3)
+    bench.locks = Locks(Kind.ROW, (forgetful,))
+    bench.store.faults["complete"] = [Locked("locked")] * 2
+    assert bench.handle() is Outcome.DEFERRED
+    bench.store.faults["try_user"] = [Locked("locked")] * 2
+    assert bench.handle() is Outcome.DEFERRED
+    assert len(bench.api.bodies) == 1
+    bench.locks = Locks(Kind.ROW, (replace(forgetful, application="friendship-supervisor child 1"),))
+    assert bench.handle() is Outcome.PROCESSED
+    assert bench.handle() is Outcome.PROCESSED
+    assert bench.store.names().count("try_user") == 3
