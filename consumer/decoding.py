@@ -40,13 +40,14 @@ class Unreadable(Exception):
     """A text is not what was to be read.
 
     reason: a few words that may be shown. Of another type msgspec names the path and both types, never a value; but a
-    path may show a key of the text.
+    path may show a key of the text. where: msgspec's words, often with the byte, for what is not JSON; never a value.
     """
 
-    def __init__(self, flaw: Flaw, reason: str = "") -> None:
+    def __init__(self, flaw: Flaw, reason: str = "", where: str = "") -> None:
         super().__init__(reason or flaw.value)
         self.flaw = flaw
         self.reason = reason or flaw.value
+        self.where = where
 
 
 class Decoder(Protocol[T_co]):
@@ -64,11 +65,13 @@ def reading(decoder: Decoder[T_co]) -> Callable[[Json], T_co]:
             return decode(text)
         except Exception as error:  # noqa: BLE001 (whatever it is, the text made the decoder raise it)
             flaw = None if out_of_memory(error) else _flaw(error, text)
-            reason = str(error)[:REASON_CHARS_MAX] if flaw is Flaw.OTHER_TYPE else ""
+            words = str(error)[:REASON_CHARS_MAX]
+            reason = words if flaw is Flaw.OTHER_TYPE else ""
+            where = words.removeprefix("JSON is malformed: ") if flaw is Flaw.NOT_JSON else ""
         # Outside of the handler: an error being handled would stay behind this one, with the text
         if flaw is None:
             raise MemoryError
-        raise Unreadable(flaw, reason)
+        raise Unreadable(flaw, reason, where)
 
     return read
 

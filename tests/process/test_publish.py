@@ -24,6 +24,7 @@ import pytest
 
 from scripts.conversations import make
 from scripts.servers.rabbitmq import RabbitMQ
+from supervisor.cli.publishing import jsontext
 from tests.fixtures.desk import Desk
 from tests.fixtures.eventually import eventually
 from tests.fixtures.proxy import Loss, Proxy
@@ -300,7 +301,7 @@ def test_an_item_that_is_no_message_is_named_by_its_number(
     assert told[-1] == {"accepted": 2, "refused": 2}
 
 
-def test_a_list_that_is_cut_off_sends_nothing_and_says_what_helps(
+def test_a_list_that_is_cut_off_sends_nothing_and_says_so(
     publish: Publish, desk: Desk, tmp_path: Path
 ) -> None:
     """Whole, the same command publishes it."""
@@ -308,12 +309,35 @@ def test_a_list_that_is_cut_off_sends_nothing_and_says_what_helps(
     file = written(tmp_path / "a.json", b'[%b, %b, {"cut' % (good[0], good[1]))
     ended = publish(file).ended()
     assert (ended.code, ended.out) == (1, "accepted 0, refused 0\n")
-    assert f"{file}: it is not JSON as a whole" in ended.err
-    assert "jq -c '.[]' FILE | friendship-supervisor publish -" in ended.err
+    assert (
+        f"{file}: it is cut off or broken (Input data was truncated): nothing of it was sent\n" in ended.err
+    )
     assert taken(desk) == []
     written(file, b"[%b, %b]" % (good[0], good[1]))
     assert publish(file).ended().out == "accepted 2, refused 0\n"
     assert taken(desk) == good
+
+
+def test_a_pipe_whose_head_failed_is_no_success(publish: Publish, desk: Desk) -> None:
+    """jq prints nothing of a list that is cut off, and the pipe's status is the last program's."""
+    ended = publish("-").ended()
+    assert (ended.code, ended.out) == (1, "accepted 0, refused 0\n")
+    assert (
+        ended.err
+        == "friendship-supervisor: <stdin>: it held no conversation: what writes it may have failed\n"
+    )
+    assert taken(desk) == []
+
+
+def test_a_list_of_countless_items_does_not_take_the_machines_memory(
+    publish: Publish, tmp_path: Path
+) -> None:
+    """Two bytes are an item, which takes 56: it is refused before it is cut."""
+    file = written(tmp_path / "a.json", b"[" + b"0," * (jsontext.MAX_BYTES // 2 - 2) + b"0]")
+    ended = publish(file, below=WEIGHED).ended()
+    assert (ended.code, ended.out) == (1, "accepted 0, refused 0\n")
+    assert f"{file}: it has more than {jsontext.MAX_COMMAS:,} commas" in ended.err
+    assert int(ended.err.splitlines()[-1]) < 250 * 1024
 
 
 def test_what_is_over_the_limit_is_named_and_never_held(publish: Publish, desk: Desk, tmp_path: Path) -> None:

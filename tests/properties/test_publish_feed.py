@@ -4,6 +4,9 @@ import gzip
 import io
 import json
 import os
+import shlex
+import shutil
+import subprocess
 from typing import Any
 
 import pytest
@@ -11,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from supervisor.cli.publishing import jsontext
-from supervisor.cli.publishing.entries import BOM, Broken, Entry, spans
+from supervisor.cli.publishing.entries import BOM, Broken, Entry, Spans
 from supervisor.cli.publishing.feed import Reader, items, lines
 
 MAX = 1000
@@ -113,34 +116,76 @@ def test_an_item_over_the_limit_is_passed_over_with_its_size(which: list[int]) -
 
 
 @pytest.mark.parametrize(("begun", "remedy"), [(BOM + b" [{}", "jq -c '.[]'"), (b"{}", "jq -c .")])
+@pytest.mark.parametrize("zipped", [False, True])
 def test_a_text_over_the_limit_is_refused_with_what_makes_lines_of_it(
-    monkeypatch: pytest.MonkeyPatch, begun: bytes, remedy: str
+    monkeypatch: pytest.MonkeyPatch, begun: bytes, remedy: str, zipped: bool
 ) -> None:
-    """It is not read to its end."""
+    """It is not read to its end; jq does not read gzip."""
     monkeypatch.setattr(jsontext, "MAX_BYTES", 2**20)
-    with reader(begun + bytes(2**22)) as opened:
+    with reader(begun + bytes(2**22), zipped=zipped) as opened:
         with pytest.raises(Broken, match=r"larger than 1 MB") as caught:
             list(items(opened, MAX))
-        assert f": {remedy} FILE |" in str(caught.value)
+        command = f"zcat FILE | {remedy}" if zipped else f"{remedy} FILE"
+        assert str(caught.value).endswith(f": {command} | friendship-supervisor publish -")
         assert os.lseek(opened.fileno(), 0, os.SEEK_CUR) < 2**21
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_list_of_more_items_than_memory_holds_is_refused_before_it_is_cut(
+    monkeypatch: pytest.MonkeyPatch, zipped: bool
+) -> None:
+    """Each item takes many times the two bytes that it may have."""
+    monkeypatch.setattr(jsontext, "MAX_COMMAS", 10)
+    with reader(b"[" + b"0," * 10 + b"0]", zipped=zipped) as opened:
+        assert len(list(items(opened, MAX))) == 11
+    with reader(b"[" + b"0," * 11 + b"0]", zipped=zipped) as opened:
+        with pytest.raises(Broken, match=r"more than 10 commas") as caught:
+            list(items(opened, MAX))
+        command = "zcat FILE | jq -c '.[]'" if zipped else "jq -c '.[]' FILE"
+        assert str(caught.value).endswith(f": {command} | friendship-supervisor publish -")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b'[{"a":1},{"b', "Input data was truncated"),
+        (b'[{"a":1},', "Input data was truncated"),
+        (b'[{"a":1}', "Input data was truncated"),
+        (b'[{"a":1},]', "byte 9"),
+        (b'[{"a":x}]', "byte 6"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"a":1', "Input data was truncated"),
+    ],
+)
+def test_a_text_that_is_cut_off_or_broken_is_not_begun_with(text: bytes, why: str) -> None:
+    """Whole, it is published from its start. jq prints nothing of it, so nobody is sent to it."""
+    with pytest.raises(Broken, match=r"cut off or broken .*: nothing of it was sent$") as caught:
+        cut(text)
+    assert why in str(caught.value)
+    assert "jq" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("text", "remedy"),
     [
-        (b'[{"a":1},{"b', "jq -c '.[]'"),
-        (b'[{"a":1},', "jq -c '.[]'"),
-        (b'[{"a":1}', "jq -c '.[]'"),
         (b'[{"a":1}] [{"a":1}]', "jq -c '.[]'"),
-        (b'{"a":1', "jq -c ."),
         (b'{\n"a":1\n}\n{\n"a":2\n}', "jq -c ."),
     ],
 )
-def test_a_text_that_is_no_json_as_a_whole_is_not_begun_with(text: bytes, remedy: str) -> None:
-    """A cut list sends nothing: whole, it is published from its start."""
-    with pytest.raises(Broken, match=r"not JSON as a whole \(not JSON\)") as caught:
-        cut(text)
-    assert f", {remedy} FILE |" in str(caught.value)
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+def test_texts_in_a_row_are_made_lines_by_jq(text: bytes, remedy: str, zipped: bool) -> None:
+    """What follows the first text may be more of them: of those jq makes lines."""
+    command = f"zcat FILE | {remedy}" if zipped else f"{remedy} FILE"
+    with (
+        reader(text, zipped=zipped) as opened,
+        pytest.raises(Broken, match=r"nothing of it was sent; if .* in a row") as caught,
+    ):
+        list(items(opened, MAX))
+    assert f"{command} | friendship-supervisor publish -" in str(caught.value)
+    made = subprocess.run([*shlex.split(remedy)], input=text, capture_output=True, check=True)
+    with reader(made.stdout) as opened:
+        assert len(list(lines(opened, MAX))) == 2
 
 
 LINES = st.lists(
@@ -206,6 +251,9 @@ def test_items_go_on_from_any_of_them(
 @given(st.sets(st.integers(1, 60)))
 def test_spans_name_every_number(numbers: set[int]) -> None:
     """And no other."""
-    told = [span.partition("-") for span in spans(sorted(numbers), len(numbers)).split(", ") if span]
+    kept = Spans(len(numbers))
+    for number in sorted(numbers):
+        kept.add(number)
+    told = [span.partition("-") for span in str(kept).split(", ") if span]
     named = [number for first, _, last in told for number in range(int(first), int(last or first) + 1)]
     assert named == sorted(numbers)

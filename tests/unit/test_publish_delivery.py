@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -177,6 +179,21 @@ def test_a_file_without_a_conversation_is_named(
     file.write_bytes(gzip.compress(content) if form.endswith(".gz") else content)
     publish(file)
     assert capsys.readouterr().err == f"friendship-supervisor: {file} holds no conversation\n"
+
+
+@pytest.mark.parametrize("nothing", [b"", b" \n\n"])
+def test_a_pipe_without_a_conversation_is_no_success(
+    publish: Publish, tmp_path: Path, capsys: pytest.CaptureFixture[str], nothing: bytes
+) -> None:
+    """The program that was to write into it has failed, likely, and a shell tells the last one's status."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as writer:
+        written = writer.submit(pipe.write_bytes, nothing)
+        publish(pipe)
+        written.result()
+    told = capsys.readouterr().err
+    assert told == f"friendship-supervisor: {pipe}: it held no conversation: what writes it may have failed\n"
 
 
 def test_a_file_that_was_gone_on_with_did_hold_some(

@@ -3,7 +3,7 @@
 import pytest
 
 from supervisor.cli.publishing.bar import BAR_MAX_CHARS, fit
-from supervisor.cli.publishing.entries import spans
+from supervisor.cli.publishing.entries import Spans
 
 COUNTS = "accepted 1234567, refused 12345"
 ETA = "1d 12:34:56"
@@ -32,6 +32,13 @@ def test_a_narrow_terminal_keeps_what_counts() -> None:
     assert "publishing" not in shown(50)
     assert shown(40) == f"100%  {COUNTS}"
     assert shown(20) == f"100%  {COUNTS}"[:19]
+
+
+def spans(numbers: list[int], shown: int) -> str:
+    told = Spans(shown)
+    for number in numbers:
+        told.add(number)
+    return str(told)
 
 
 def test_of_many_spans_the_first_are_written() -> None:

@@ -138,6 +138,8 @@ class Delivery:
                 done = at
             self.screen.advance(max(0, (sheet.size or 0) - done))
             if not book.place.number:
+                if not sheet.is_resumable:
+                    raise Broken("it held no conversation: what writes it may have failed")
                 self.screen.say(f"{sheet.name} holds no conversation")
             book.note(book.place.at_end())
 

@@ -1,6 +1,6 @@
 """An entry of a file: a line, or an item of a JSON list, with where it stands."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Unit = Literal["line", "item"]
@@ -29,14 +29,22 @@ class Broken(Exception):
     """A file cannot be read to its end. The text says why."""
 
 
-def spans(numbers: list[int], shown: int) -> str:
-    """Write rising numbers short: 3, 5-9. shown: so many spans at most; of the rest it is said how many they are."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
+@dataclass(slots=True)
+class Spans:
+    """Rising numbers, written short: 3, 5-9. shown: so many spans are kept, and how many numbers are behind them."""
+
+    shown: int
+    _runs: list[tuple[int, int]] = field(default_factory=list)
+    _left: int = 0
+
+    def add(self, number: int) -> None:
+        if self._runs and number == self._runs[-1][1] + 1:
+            self._runs[-1] = self._runs[-1][0], number
+        elif len(self._runs) < self.shown:
+            self._runs.append((number, number))
         else:
-            runs.append([number, number])
-    told = ", ".join(f"{first}-{last}" if last > first else f"{first}" for first, last in runs[:shown])
-    left = sum(last - first + 1 for first, last in runs[shown:])
-    return f"{told} and {left:,} more (--json names each)" if left else told
+            self._left += 1
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{first}-{last}" if last > first else f"{first}" for first, last in self._runs)
+        return f"{told} and {self._left:,} more (--json names each)" if self._left else told

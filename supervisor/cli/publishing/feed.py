@@ -31,7 +31,7 @@ class Reader:
     def __init__(self, raw: io.RawIOBase) -> None:
         self._raw = raw
         self._text: BinaryIO | None = None
-        self._zipped = False
+        self.zipped = False
 
     def __enter__(self) -> Self:
         return self
@@ -44,7 +44,7 @@ class Reader:
 
     def consumed_bytes(self, entry: Entry) -> int:
         """Say how much of the file, as it is stored, was read for the entries up to this one."""
-        if not self._zipped or self._text is None or not self._raw.seekable():
+        if not self.zipped or self._text is None or not self._raw.seekable():
             return entry.end
         # A text that is held whole was read to its end before its first entry
         return self._raw.tell() * entry.end // max(1, self._text.tell())
@@ -68,7 +68,7 @@ class Reader:
 
     def _opened_zipped(self) -> bool:
         self._read(lambda _text: None)
-        return self._zipped
+        return self.zipped
 
     def _read(self, work: Callable[[BinaryIO], T]) -> T:
         problem = ""
@@ -96,8 +96,8 @@ class Reader:
         else:
             raw = _Begun(head, self._raw)
         plain = io.BufferedReader(raw, STEP_BYTES)
-        self._zipped = head == GZIP
-        return cast(BinaryIO, gzip.GzipFile(fileobj=plain, mode="rb") if self._zipped else plain)
+        self.zipped = head == GZIP
+        return cast(BinaryIO, gzip.GzipFile(fileobj=plain, mode="rb") if self.zipped else plain)
 
 
 def _read(text: BinaryIO, count: int) -> int:
@@ -199,6 +199,7 @@ def items(reader: Reader, max_bytes: int, start: int = 0) -> Iterator[Entry]:
         if len(text) > jsontext.MAX_BYTES:
             raise Broken(
                 f"it is larger than {jsontext.MAX_BYTES >> 20} MB, which is the limit of one JSON text: "
-                f"{jsontext.remedy(text)} FILE | friendship-supervisor publish -"
+                f"{jsontext.remedy(text, zipped=reader.zipped)}"
             )
-    yield from (entry for entry in jsontext.entries(text, max_bytes) if entry.start >= start)
+    found = jsontext.entries(text, max_bytes, zipped=reader.zipped)
+    yield from (entry for entry in found if entry.start >= start)

@@ -8,7 +8,7 @@ from typing import Self
 import click
 
 from supervisor.cli.publishing.bar import Bar
-from supervisor.cli.publishing.entries import Entry, spans
+from supervisor.cli.publishing.entries import Entry, Spans
 from supervisor.cli.publishing.files import Sheet
 from supervisor.cli.visit import PROGRAM, json_line
 
@@ -30,7 +30,7 @@ class Tally:
     before_accepted: int = 0
     before_refused: int = 0
     broken: int = 0
-    unnamed: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    unnamed: dict[tuple[str, str], Spans] = field(default_factory=dict)
 
 
 class Screen:
@@ -77,7 +77,7 @@ class Screen:
         elif self._tally.refused <= REFUSED_SHOWN:
             self._echo(f"{sheet.name}: {sheet.unit} {entry.number} is no message: {reason}")
         else:
-            self._tally.unnamed.setdefault((sheet.name, sheet.unit), []).append(entry.number)
+            self._tally.unnamed.setdefault((sheet.name, sheet.unit), Spans(SPANS_SHOWN)).add(entry.number)
 
     def hint(self, sheet: Sheet, remedy: str) -> None:
         """Say once why whole files may be refused, line by line. remedy: a command that makes lines of them."""
@@ -98,7 +98,7 @@ class Screen:
             )
             return
         for (name, unit), numbers in tally.unnamed.items():
-            self._echo(f"{name}: nor are {unit}s {spans(numbers, SPANS_SHOWN)}")
+            self._echo(f"{name}: nor are {unit}s {numbers}")
         told = self._counts()
         if any(before.values()):
             told += f"; before the interruption accepted {before['accepted']}, refused {before['refused']}"
