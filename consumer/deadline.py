@@ -9,8 +9,9 @@ each thing that can take time on a socket (connect, TLS handshake, send, receive
    has come or the next beat is due, whichever is first.
 3. While the call lasts, `pump` runs at most `BEAT_S` apart (plus its own time): AMQP heartbeats go out during
    a call of any length, in the same thread.
-4. A wait from which this process wakes more than STILL_S late does not count: the process was stopped, or its whole
-   machine was, and the answer may be there. Nothing that the other side does makes a wait late.
+4. Of a wait from which this process wakes more than GRACE_S late, only what it was meant to take counts: the process
+   was stopped, or its whole machine was, and the answer may be there. Nothing that the other side does makes a wait
+   late. Waits take LOOK_S at most, so that short stops show, and a machine that is always late ends a call late.
 
 Not bounded: getaddrinfo(3), which has no time limit and no beat. Behind a name server that does not answer
 stands the supervisor's message deadline, as behind everything else.
@@ -37,8 +38,11 @@ BEAT_S = 1.0
 # swallows packets (an IPv6 address without a route) would eat the whole call.
 ADDRESS_S = 5.0
 
-STILL_S = 2.0
-"""A busy machine is seldom so late; a wait takes BEAT_S at most, so limits stay what they are for those that run."""
+LOOK_S = 0.25
+"""The longest wait: a stop of LOOK_S + GRACE_S is always seen, and costs the call no more than LOOK_S."""
+
+GRACE_S = 0.5
+"""So late is still in time, as it is for the supervisor (supervisor/awake.py): a busy machine excuses no call."""
 
 T = TypeVar("T")
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
@@ -69,13 +73,13 @@ class Pulse:
         return time.monotonic() - self._still_s
 
     def sleep(self, poll: select.poll, end: float) -> None:
-        """Sleep until `poll` has something, the time is `end`, or a beat is due."""
+        """Sleep until `poll` has something, the time is `end`, a beat is due, or LOOK_S has passed."""
         began = time.monotonic()
-        limit_ms = pause_ms(began, end + self._still_s, self.due)
+        limit_ms = pause_ms(began, end + self._still_s, self.due, began + LOOK_S)
         poll.poll(limit_ms)
-        took_s = time.monotonic() - began
-        if took_s > limit_ms / 1000 + STILL_S:
-            self._still_s += took_s
+        late_s = time.monotonic() - began - limit_ms / 1000
+        if late_s > GRACE_S:
+            self._still_s += late_s
 
     def beat(self) -> None:
         """Run `pump` if it is due."""

@@ -87,6 +87,36 @@ def test_messages_in_hand_outlast_two_sleeps_of_the_whole_machine(
     desk.assert_clean_ending(worker)
 
 
+def test_a_call_outlasts_stops_in_a_row_that_are_short(
+    start_worker: Callable[..., Worker], desk: Desk, memory_api: MemoryApiStandIn
+) -> None:
+    """Each shorter than the call may take, together longer; awake it had a tenth of its time. Then it is answered."""
+    worker = start_worker(
+        MEMORY_API_TIMEOUT_SECONDS="4",
+        FRIENDSHIP_MESSAGE_DEADLINE="20",
+        FRIENDSHIP_LISTEN="127.0.0.1:0",
+    )
+    worker.wait_for("child_ready", times=2)
+    worker.wait_for("status_listening")
+    tree = [worker.pid, *(child.pid for child in psutil.Process(worker.pid).children(recursive=True))]
+    memory_api.set_mode("hang")
+    desk.publish([make("stopped", "user-1")])
+    worker.wait_until(lambda: memory_api.calls().of("stopped"), "it is called")
+    for _ in range(3):
+        stop(tree)
+        let_pass(1.8)
+        wake(tree)
+        let_pass(0.15)
+    memory_api.release()
+    worker.wait_until(
+        lambda: desk.status("stopped") not in {"PROCESSING", "PENDING", None}, "it has an outcome"
+    )
+    assert desk.statuses() == {"PROCESSED": 1}
+    assert worker.stop() == 0
+    desk.assert_all_scored()
+    desk.assert_clean_ending(worker)
+
+
 def test_a_child_that_hangs_while_its_supervisor_is_stopped_is_ended_afterwards(start: Start) -> None:
     """Not at once: the supervisor alone was stopped, and its time goes on where it was. The child does not escape."""
     deadline_s = 6.0
