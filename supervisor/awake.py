@@ -20,7 +20,7 @@ GRACE_S = 0.5
 """So late is still in time: what a turn itself takes, and what other processes take of the processor."""
 
 MOST_GAPS = 512
-"""Beyond this, of the older half each gap is put together with the one behind it: all sums stay right."""
+"""Beyond this the two oldest become one, without the time between them: what is older looks younger, never older."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,7 @@ class AwakeTime:
             return self
         ends, sums = (*self.ends, moment), (*self.sums, self.sums[-1] + gap_s)
         if len(ends) > MOST_GAPS:
-            half = MOST_GAPS // 2
-            ends, sums = ends[1:half:2] + ends[half:], sums[:1] + sums[2 : half + 1 : 2] + sums[half + 1 :]
+            ends, sums = ends[1:], sums[:1] + sums[2:]
         return AwakeTime(ends, sums)
 
 
@@ -63,9 +62,9 @@ class AwakeClock:
         """The same in awake time."""
 
     @property
-    def had_gaps(self) -> bool:
-        """Say whether awake time differs from monotonic time at all."""
-        return bool(self._time.ends)
+    def stood_still_s(self) -> float:
+        """Return how far awake time is behind monotonic time: all gaps so far."""
+        return self._time.sums[-1]
 
     def at(self, moment: float) -> float:
         """Turn monotonic seconds into awake ones."""
@@ -78,7 +77,7 @@ class AwakeClock:
     def turn(self, due: float) -> float:
         """Read the clock for the next turn, which was due at this awake time, or at once; return the gap before it."""
         self.moment = self._read()
-        before = self._time
-        self._time = before.woken(max(due, self.now), self.moment)
+        before_s = self.stood_still_s
+        self._time = self._time.woken(max(due, self.now), self.moment)
         self.now = self._time.at(self.moment)
-        return self._time.sums[-1] - before.sums[-1]
+        return self.stood_still_s - before_s

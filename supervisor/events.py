@@ -196,10 +196,11 @@ class AccountUnwritten:
 
 @dataclass(frozen=True, slots=True)
 class StoodStill:
-    """The supervisor itself could not run for so long: no limit counts that time."""
+    """The supervisor itself could not run for so long in all, once or many times: no limit counts that time."""
 
     level: ClassVar[int] = WARNING
     seconds: float
+    within_s: float
 
 
 @dataclass(frozen=True, slots=True)

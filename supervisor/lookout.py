@@ -77,7 +77,7 @@ class Lookout:
 
     def _view(self, page: int) -> SlotView:
         view = self._board.view(page)
-        return view.timed(self._clock.at) if self._clock.had_gaps else view
+        return view.timed(self._clock.at) if self._clock.stood_still_s else view
 
     def _reported(self, now: float) -> frozenset[int]:
         """Return the pages to read now: those the board names, and all of them once in PAGES_EVERY_S."""

@@ -61,7 +61,7 @@ WHOLE_EVERY_S = 1.0
 """How often the container's memory is read, where it has a limit."""
 
 GAP_TOLD_S = 5.0
-"""A gap of so many seconds in the loop's own turns is told: somebody will ask why nothing happened."""
+"""Gaps in the loop's own turns are told when their sum is so much: somebody will ask why nothing happened."""
 
 
 def run(settings: SupervisorSettings, programs: Programs, layout: Layout) -> int:
@@ -90,6 +90,8 @@ class Loop:
         # What ages are told in; children and the status process write and read monotonic time
         self.clock = AwakeClock(time.monotonic)
         self.now = self.clock.now
+        self.untold_s = 0.0
+        self.untold_since = self.clock.moment
         self.roster = Roster(settings.children, self.now)
         self.roster.retry_at = self.now + settings.retry_every_s
         self.lookout = Lookout(board, settings, self.clock)
@@ -150,8 +152,17 @@ class Loop:
         if gap_s:
             # Children may have run, and grown, while this process did not
             self.lookout.all_due(self.watched)
-        if gap_s >= GAP_TOLD_S:
-            self._tell(events.StoodStill(round(gap_s, 3)))
+            self._stood_still(gap_s)
+
+    def _stood_still(self, gap_s: float) -> None:
+        if not self.untold_s:
+            self.untold_since = self.clock.moment - gap_s
+        self.untold_s += gap_s
+        if self.untold_s >= GAP_TOLD_S:
+            self._tell(
+                events.StoodStill(round(self.untold_s, 3), round(self.clock.moment - self.untold_since, 3))
+            )
+            self.untold_s = 0.0
 
     def _turn(self) -> float:
         """Gather, decide, act; return when to turn again at the latest."""
@@ -227,6 +238,7 @@ class Loop:
             totals=self.board.totals(),
             breaker=self.breaker,
             calls=self.lookout.calls,
+            stood_still_s=self.clock.stood_still_s,
         )
 
     def _reap(self) -> None:

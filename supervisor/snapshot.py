@@ -39,6 +39,7 @@ def status(  # noqa: PLR0913 - the parts it is put together from
     totals: Totals,
     breaker: Breaker,
     calls: Calls = NO_CALLS,
+    stood_still_s: float = 0.0,
 ) -> dict[str, Any]:
     """Return {"supervisor", "children", "totals"}; MB is 2**20 bytes, ages are seconds."""
     # Whoever leaves a slot is shown until it has gone: its successor does nothing yet
@@ -55,6 +56,7 @@ def status(  # noqa: PLR0913 - the parts it is put together from
             "host": own.host,
             "started_at": own.started_at,
             "uptime_s": round(now - roster.started_at, 3),
+            "stood_still_s": round(stood_still_s, 3),
             "children_target": roster.target,
             "rss_budget_mb": settings.rss_budget_bytes // MB,
             "rss_hard_mb": settings.rss_hard_bytes // MB,

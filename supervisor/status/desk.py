@@ -52,17 +52,17 @@ class Desk:
 
     def measured(self, depth: Depth) -> None:
         """Take a reading of the queue."""
-        self._depth = self._now(), depth
+        self._depth = self._turned(), depth
 
     def sample(self) -> None:
         """Add the present to the history."""
         posted = self._posted()
         if posted is not None:
-            self.history.add(posted, self._now())
+            self.history.add(posted, self._turned())
 
     def heartbeat_age_s(self) -> float:
         """Return when the supervisor's loop last turned and was well: seconds ago."""
-        return max(0.0, self._now() - self._clock.at(self._bulletin.heartbeat()))
+        return max(0.0, self._turned() - self._clock.at(self._bulletin.heartbeat()))
 
     def is_alive(self) -> bool:
         """Say whether the loop turns and is well."""
@@ -74,7 +74,7 @@ class Desk:
 
     def still_here(self) -> None:
         """Tell the supervisor that this process turns, too."""
-        self._now()
+        self._turned()
         self._bulletin.answer(self._clock.moment)
 
     def status(self) -> dict[str, Any] | None:
@@ -82,7 +82,7 @@ class Desk:
         status = self._posted()
         if status is None:
             return None
-        now = self._now()
+        now = self._turned()
         status["supervisor"]["heartbeat_age_s"] = round(self.heartbeat_age_s(), 3)
         status["rates"] = self.history.rates(now)
         status["queue"] = self._queue(status, now)
@@ -104,8 +104,8 @@ class Desk:
         reason: str | None = posted["supervisor"]["not_ready"]
         return reason
 
-    def _now(self) -> float:
-        """Return awake seconds: nobody has to ask for longer than EVERY_S, and then `sample` does."""
+    def _turned(self) -> float:
+        """Move the clock on; return awake seconds. None has to ask for longer than EVERY_S, and then `sample` does."""
         self._clock.turn(self._clock.now + EVERY_S)
         return self._clock.now
 

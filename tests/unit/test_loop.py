@@ -367,6 +367,20 @@ def test_after_a_gap_every_child_is_weighed_before_anything_is_decided(
     assert [record.getMessage() for record in caplog.records].count("stood_still") == 1
 
 
+def test_many_short_gaps_are_told_like_a_long_one(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Their sum, and within how long it came together; then from nothing again."""
+    moment = began = loop.clock.moment
+    monkeypatch.setattr(loop.clock, "_read", lambda: moment)
+    for turn in range(1, 8):
+        moment = began + turn * (2.0 + GRACE_S)
+        loop._wait(loop.now)
+    lines = [record.__dict__ for record in caplog.records if record.getMessage() == "stood_still"]
+    assert [(line["seconds"], line["within_s"]) for line in lines] == [(6.0, 7.0), (6.0, 7.0)]
+    assert loop.status()["supervisor"]["stood_still_s"] == 14.0
+
+
 def test_no_limit_counts_a_gap_and_the_heart_beats_in_everybodys_time(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

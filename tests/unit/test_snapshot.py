@@ -38,6 +38,7 @@ def test_status_has_the_contracts_shape() -> None:
         "host": "host-1",
         "started_at": 1_800_000_000.5,
         "uptime_s": 6.0,
+        "stood_still_s": 0.0,
         "children_target": 2,
         "rss_budget_mb": 300,
         "rss_hard_mb": 375,
