@@ -267,14 +267,6 @@ def test_without_standard_error_it_publishes_all_the_same(
     assert taken(desk) == bodies(2)
 
 
-def test_a_closed_standard_input_is_named(publish: Publish, desk: Desk) -> None:
-    """Its number is another file's by then, such as the broker's connection."""
-    ended = publish("-", below=("sh", "-c", 'exec "$@" <&-', "sh")).ended()
-    assert (ended.code, ended.out) == (1, "accepted 0, refused 0\n")
-    assert ended.err == "friendship-supervisor: <stdin>: it is closed\n"
-    assert taken(desk) == []
-
-
 def test_a_line_from_a_pipe_goes_when_it_comes(publish: Publish, desk: Desk) -> None:
     """Not when the pipe is full or closed: `tail -f` may be at its other end."""
     running = publish("-", stdin=subprocess.PIPE)
@@ -318,9 +310,12 @@ def test_a_list_that_is_cut_off_sends_nothing_and_says_so(
     assert taken(desk) == good
 
 
-def test_a_pipe_whose_head_failed_is_no_success(publish: Publish, desk: Desk) -> None:
-    """jq prints nothing of a list that is cut off, and the pipe's status is the last program's."""
-    ended = publish("-").ended()
+@pytest.mark.parametrize("stdin", ["</dev/null", "<&-"])
+def test_a_standard_input_without_a_conversation_is_no_success(
+    publish: Publish, desk: Desk, stdin: str
+) -> None:
+    """jq prints nothing of a list that is cut off, and a pipe's status is the last program's. So where it is closed."""
+    ended = publish("-", below=("sh", "-c", f'exec "$@" {stdin}', "sh")).ended()
     assert (ended.code, ended.out) == (1, "accepted 0, refused 0\n")
     assert (
         ended.err

@@ -7,7 +7,6 @@ its first bytes, whatever the name says.
 import gzip
 import io
 import select
-import sys
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -154,9 +153,6 @@ class _Begun(io.RawIOBase):
 
 def opened(path: str) -> Reader:
     """Open a file, or standard input. Raises Broken."""
-    if path == STANDARD_INPUT and sys.stdin is None:
-        # Whoever started us closed it: its number may be another file's by now, such as the broker's connection
-        raise Broken("it is closed")
     try:
         return Reader(_StandardInput() if path == STANDARD_INPUT else Path(path).open("rb", buffering=0))
     except OSError as error:
