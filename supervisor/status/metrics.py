@@ -39,6 +39,8 @@ class Format(Enum):
 
 UNVERSIONED = {Format.PLAIN.value[0]: Format.PLAIN, Format.OPEN.value[0]: Format.OPEN}
 """What a media type without a version means."""
+RANGES = ("*/*", "text/*")
+"""What stands for the plain text, unless that is named."""
 
 
 def negotiated(accept: str) -> Format:
@@ -47,18 +49,27 @@ def negotiated(accept: str) -> Format:
     accept: the value of the Accept header. The library's choose_encoder fails on some of what a client may send, and
     sends back versions that it does not write.
     """
-    wanted = [(quality, form) for quality, form in map(_wish, accept.split(",")) if form and quality > 0]
-    return max(wanted, key=lambda wish: wish[0], default=(1.0, Format.PLAIN))[1]
+    wishes = [_wish(text) for text in accept.split(",")]
+    named: dict[Format | None, float] = {}
+    for media_type, form, quality in wishes:
+        if media_type not in RANGES:
+            named[form] = max(quality, named.get(form, 0.0))
+    ranged = [quality for media_type, _, quality in wishes if media_type in RANGES]
+    if ranged:
+        named.setdefault(Format.PLAIN, max(ranged))  # last, so that of equals the one that is named wins
+    wanted = [form for form in named if form and named[form] > 0]
+    return max(wanted, key=named.__getitem__, default=Format.PLAIN)
 
 
-def _wish(text: str) -> tuple[float, Format | None]:
-    """Read one of the formats that a client names, and how much it is wanted (RFC 9110, 12.4.2)."""
+def _wish(text: str) -> tuple[str, Format | None, float]:
+    """Read one of the media types that a client names, and how much it is wanted (RFC 9110, 12.4.2)."""
     media_type, *rest = (part.strip().lower() for part in text.split(";"))
     told = dict(part.split("=", 1) for part in rest if "=" in part)
     quality = float(told["q"]) if QUALITY.fullmatch(told.get("q", "")) else 1.0
     if "version" not in told:
-        return quality, UNVERSIONED.get(media_type)
-    return quality, next((form for form in Format if form.value == (media_type, told["version"])), None)
+        return media_type, UNVERSIONED.get(media_type), quality
+    version = told["version"].strip('"')
+    return media_type, next((form for form in Format if form.value == (media_type, version)), None), quality
 
 
 STATES = ("empty", "booting", "waiting", "idle", "busy", "draining", "frozen", "killed")

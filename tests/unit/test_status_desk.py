@@ -211,6 +211,12 @@ PROMETHEUS = (
         ("application/openmetrics-text;version=1.0.0;q=0", Format.PLAIN),
         ("application/openmetrics-text;version=9.9.9", Format.PLAIN),
         ("application/openmetrics-text;version=x", Format.PLAIN),
+        ("application/openmetrics-text;q=0.1,*/*;q=0.9", Format.PLAIN),
+        ("application/openmetrics-text;q=0.1,text/*;q=0.9", Format.PLAIN),
+        ("*/*,application/openmetrics-text", Format.OPEN),
+        ("text/plain;q=0.1,application/openmetrics-text;q=0.5,*/*", Format.OPEN),
+        ('text/plain;version="1.0.0"', Format.PLAIN_1),
+        ('application/openmetrics-text; version="1.0.0"; q=0.5, text/plain;q=0.4', Format.OPEN),
     ],
 )
 def test_the_format_is_the_one_that_is_wanted_most_of_those_there_are(accept: str, form: Format) -> None:
