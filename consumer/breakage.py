@@ -11,7 +11,6 @@ from consumer.wording import explain
 
 LONGEST = 200
 MEANING = {
-    exceptions.ProbableAuthenticationError: "login refused",
     exceptions.AuthenticationError: "login refused",
     exceptions.IncompatibleProtocolError: "what answers there does not speak AMQP 0-9-1, or hangs up at once",
     AMQPConnectorStackTimeout: "no answer in time",
@@ -33,6 +32,8 @@ def broken(error: Exception) -> str:
     match error:
         case BadTls() | Unanswered():
             words = str(error)
+        case exceptions.ProbableAuthenticationError():
+            words = _turned_away(str(error))
         case exceptions.ProbableAccessDeniedError():
             words = _barred(str(error))
         case exceptions.ConnectionClosed():
@@ -46,8 +47,17 @@ def broken(error: Exception) -> str:
     return words[:LONGEST]
 
 
+def _turned_away(text: str) -> str:
+    # pika guesses from the step that was reached; the broker says ACCESS_REFUSED, or nothing when it was kept waiting
+    if "ACCESS_REFUSED" in text:
+        return "login refused: wrong user or password"
+    return "the broker ended the connection during the login: wrong user or password, or too slow an answer"
+
+
 def _barred(text: str) -> str:
     # pika keeps only the repr of what the broker said
+    if "StreamLostError" in text:
+        return "the broker ended the connection before the vhost was open: not allowed, or too slow an answer"
     if "not found" in text:
         return "vhost not found"
     limit = re.search(r"NOT_ALLOWED - ([^\"]*(?:limit|down)[^\"]*)", text)

@@ -319,5 +319,5 @@ def test_wrong_credentials_are_named(broker: BrokerSettings, queue: str) -> None
     url = broker.url.replace("guest:guest", "guest:hunter2")
     with pytest.raises(BrokerAway) as away:
         BrokerLink(BrokerSettings(url, queue), "test", lambda: False, keep).open()
-    assert away.value.reason == "login refused"
+    assert away.value.reason == "login refused: wrong user or password"
     assert "hunter2" not in away.value.reason

@@ -17,7 +17,15 @@ from consumer.tls import BadTls
     [
         (
             exceptions.ProbableAuthenticationError("(403) ACCESS_REFUSED - Login was refused"),
-            "login refused",
+            "login refused: wrong user or password",
+        ),
+        (
+            exceptions.ProbableAuthenticationError("StreamLostError: (\"Stream connection lost: ...\",)"),
+            "the broker ended the connection during the login: wrong user or password, or too slow an answer",
+        ),
+        (
+            exceptions.ProbableAccessDeniedError("StreamLostError: ('Transport indicated EOF',)"),
+            "the broker ended the connection before the vhost was open: not allowed, or too slow an answer",
         ),
         (exceptions.ProbableAccessDeniedError("NOT_ALLOWED - vhost x not found"), "vhost not found"),
         (
