@@ -30,6 +30,7 @@ from urllib.parse import quote, unquote, urlsplit
 import httpcore
 import msgspec
 
+from consumer import tls
 from consumer.deadline import Deadline
 from consumer.decoding import Unreadable, reading
 from consumer.errors import ConsumerError
@@ -262,9 +263,9 @@ def _outcome(reply: _Reply, now: datetime) -> int | MemoryApiFailure:
 def prepare() -> ssl.SSLContext:
     """Return the TLS settings for every call; import what a first call would. For a parent, before it forks.
 
-    It trusts the system's certificate authorities; SSL_CERT_FILE and SSL_CERT_DIR name others.
+    It trusts the system's certificate authorities; SSL_CERT_FILE and SSL_CERT_DIR name others. Raises NoTls.
     """
-    context = ssl.create_default_context()
+    context = tls.made()
     "localhost".encode("idna")  # getaddrinfo imports this codec at its first use
     return context
 

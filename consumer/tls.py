@@ -12,15 +12,20 @@ here, and what would weaken it is refused by name.
 import ast
 import functools
 import os
+import re
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import pika
 
 from consumer.wording import explain
+from repository.link import PIPE, is_pipe
 
+KEY_LOG = "SSLKEYLOGFILE"
+WHERE = ssl.get_default_verify_paths()
+HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 AUTHORITIES = {"cafile": "cafile", "ca_certs": "cafile", "capath": "capath", "ca_path": "capath",
                "cadata": "cadata", "ca_data": "cadata"}  # fmt: skip
 OWN = frozenset({"certfile", "keyfile", "password"})
@@ -30,6 +35,15 @@ WEAKENING = frozenset({"cert_reqs", "check_hostname", "verify_mode", "protocol",
 
 class BadTls(ValueError):
     """What a URL asks of TLS is refused. The text holds names of options, never their values."""
+
+
+class NoTls(BadTls):
+    """What surrounds this process keeps OpenSSL from making any context."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self.reason = reason
+        super().__init__(f"{name} {reason}")
 
 
 def split(url: str) -> tuple[str, pika.SSLOptions | None]:
@@ -56,38 +70,64 @@ def split(url: str) -> tuple[str, pika.SSLOptions | None]:
     return plain, pika.SSLOptions(_context(options) if options else trusting_the_system(), name)
 
 
+def made(cafile: str | None = None, capath: str | None = None, cadata: str | None = None) -> ssl.SSLContext:
+    """Make a context that verifies, with the system's authorities when none is given. Raises NoTls, or OSError."""
+    require()
+    return ssl.create_default_context(cafile=cafile, capath=capath, cadata=cadata)
+
+
+def require() -> None:
+    """Try what every context of this process depends on. Raises NoTls."""
+    for name in (KEY_LOG, WHERE.openssl_cafile_env):
+        if is_pipe(os.environ.get(name, "")):
+            raise NoTls(name, PIPE)
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    except ssl.SSLError as error:
+        name = "OPENSSL_CONF" if "OPENSSL_CONF" in os.environ else "the system's openssl.cnf"
+        raise NoTls(name, f"leaves OpenSSL unusable: {explain(error)}") from None
+    try:
+        if path := os.environ.get(KEY_LOG):
+            context.keylog_filename = path
+    except OSError as error:
+        raise NoTls(KEY_LOG, f"cannot be written: {explain(error)}") from None
+
+
 @functools.cache
 def trusting_the_system() -> ssl.SSLContext:
     """Return the one context for what names no authority: 20 ms and 0.8 MB, shared when made before the fork."""
-    return ssl.create_default_context()
+    return made()
 
 
-def key_log_fault(path: str) -> str | None:
-    """Say why OpenSSL cannot write keys there, which every context of this process would try; None when it can."""
-    if not path:
-        return None
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).keylog_filename = path
-    except (OSError, ValueError) as error:
-        return explain(error) if isinstance(error, OSError) else "not a path"
-    return None
+def authority_faults(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Give the variables that name authorities when none of them can be used, with the reasons.
 
-
-def authority_faults(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Give what names the system's authorities and cannot be used, with the reason: OpenSSL passes over it silently."""
-    where = ssl.get_default_verify_paths()
-    if file := environ.get(where.openssl_cafile_env):
+    OpenSSL trusts what both name together, and passes silently over what it cannot use.
+    """
+    faults = []
+    if file := environ.get(WHERE.openssl_cafile_env):
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
-        except (ssl.SSLError, ValueError):
-            yield where.openssl_cafile_env, "OpenSSL cannot use it"
+        except ssl.SSLError:
+            faults.append((WHERE.openssl_cafile_env, "OpenSSL cannot use it"))
         except OSError as error:
-            yield where.openssl_cafile_env, explain(error)
-    directories = [each for each in environ.get(where.openssl_capath_env, "").split(os.pathsep) if each]
-    if directories and not any(
-        Path(each).is_dir() and os.access(each, os.R_OK | os.X_OK) for each in directories
-    ):
-        yield where.openssl_capath_env, "no directory that can be read"
+            faults.append((WHERE.openssl_cafile_env, explain(error)))
+        else:
+            return []
+    if directories := environ.get(WHERE.openssl_capath_env):
+        if any(map(_holds_authorities, directories.split(os.pathsep))):
+            return []
+        faults.append(
+            (WHERE.openssl_capath_env, "no directory that can be read and was hashed (openssl rehash)")
+        )
+    return faults
+
+
+def _holds_authorities(directory: str) -> bool:
+    try:
+        return any(HASHED.fullmatch(file.name) for file in Path(directory or "/nowhere").iterdir())
+    except OSError:
+        return False
 
 
 def _options(text: str) -> Mapping[str, str]:
@@ -113,17 +153,20 @@ def _options(text: str) -> Mapping[str, str]:
 
 def _context(options: Mapping[str, str]) -> ssl.SSLContext:
     trusted = {AUTHORITIES[name]: value for name, value in options.items() if name in AUTHORITIES}
+    for name, value in options.items():
+        if is_pipe(value):
+            raise BadTls(f"ssl_options: {name} {PIPE}")
     reason = None
     try:
-        context = ssl.create_default_context(
-            cafile=trusted.get("cafile"), capath=trusted.get("capath"), cadata=trusted.get("cadata")
-        )
+        context = made(**trusted)
         if "certfile" in options:
             # A password is always given: without one OpenSSL would ask for it on the terminal
             password = options.get("password", "")
             context.load_cert_chain(options["certfile"], options.get("keyfile"), password)
         if "ciphers" in options:
             context.set_ciphers(options["ciphers"])
+    except NoTls:
+        raise
     except OSError as error:
         reason = "OpenSSL cannot use it" if isinstance(error, ssl.SSLError) else explain(error)
     except ValueError:

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 import psycopg
 from psycopg import IsolationLevel
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
 from repository.errors import (
@@ -334,29 +334,6 @@ def secrets(url: str) -> frozenset[str]:
         raise BadDatabaseUrl("the database URL is not valid: the port is not a number")
     hidden = {texts[name] for name in ("password", "sslpassword", "passfile") if texts.get(name)}
     return frozenset(word for word in hidden | {quote(word, safe="") for word in hidden} | {url} if word)
-
-
-def refusal(url: str) -> str | None:
-    """Say what libpq refuses before it asks any server: of the URL, its own variables, or who this user is.
-
-    url: one that `secrets` has taken; nothing of it is quoted. Nobody is connected to.
-    """
-    tried = make_conninfo(url, host="/nowhere", hostaddr="")
-    connection = psycopg.pq.PGconn.connect_start(tried.encode())
-    try:
-        reason = connection.error_message.decode("utf-8", "replace").strip()
-        failed = connection.status == psycopg.pq.ConnStatus.BAD
-    finally:
-        connection.finish()
-    # A server that is not there is no refusal; libpq before version 14 said it in other words. The ports of several
-    # hosts do not match the one that was tried
-    if not failed or reason.startswith(("connection to server", "could not connect", "could not match")):
-        return None
-    # Whatever the URL says may be the password in the wrong place; short words are all over the text
-    said = {str(value) for value in conninfo_to_dict(url).values() if value} | secrets(url)
-    for word in sorted(said, key=len, reverse=True):
-        reason = reason.replace(word if len(word) > 3 else f'"{word}"', "***")
-    return reason
 
 
 def milliseconds(seconds: float) -> str:

@@ -2,7 +2,9 @@
 
 import ipaddress
 import os
+import stat
 from collections.abc import Mapping
+from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
 
@@ -13,6 +15,16 @@ BY_VARIABLE = {
     "sslrootcert": "PGSSLROOTCERT",
     "service": "PGSERVICE",
 }
+FILES = {
+    "servicefile": "PGSERVICEFILE",
+    "sslrootcert": "PGSSLROOTCERT",
+    "sslcert": "PGSSLCERT",
+    "sslkey": "PGSSLKEY",
+    "sslcrl": "PGSSLCRL",
+    "sslkeylogfile": "",
+}
+"""What libpq opens without a look at its type: parameters, with their variables."""
+PIPE = "names a pipe, whose other end would be waited for"
 SHORTCOMING = {
     "disable": "is not encrypted",
     "allow": "is encrypted only if the server insists",
@@ -31,6 +43,25 @@ def is_local(host: str) -> bool:
     except ValueError:
         return False
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def is_pipe(path: str) -> bool:
+    """Say whether opening it may wait without end."""
+    try:
+        return stat.S_ISFIFO(Path(path).stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def pipe(url: str, environ: Mapping[str, str]) -> str | None:
+    """Name what gives libpq a pipe to open; None when nothing does."""
+    given = conninfo_to_dict(url)
+    for parameter, variable in FILES.items():
+        if is_pipe(str(given.get(parameter) or "")):
+            return f"DATABASE_URL's {parameter}"
+        if not given.get(parameter) and is_pipe(environ.get(variable, "")):
+            return variable
+    return None
 
 
 def missing_root(url: str, environ: Mapping[str, str]) -> str | None:

@@ -17,6 +17,7 @@ from supervisor.cli.given import command_settings, options
 from supervisor.cli.help import SectionedCommand
 from supervisor.cli.options import CONNECTIONS, LOGS
 from supervisor.cli.settings import Settings
+from supervisor.cli.surroundings import BROKER, DATABASE
 from supervisor.cli.table import lines, pairs
 from supervisor.cli.visit import Failed, as_json, json_line, tell_counts, visit
 from supervisor.logs import printable
@@ -53,7 +54,7 @@ def events() -> None:
 @click.pass_context
 def list_events(context: click.Context, /, *, limit: int, as_json: bool, **filters: Any) -> None:
     """List events, the last changed first."""
-    with visit(command_settings(context), "events") as database:
+    with visit(command_settings(context, uses=[DATABASE]), "events") as database:
         found = operations.listing(database, Selection(**filters), limit)
     if as_json:
         for event in found:
@@ -87,7 +88,7 @@ def _cells(event: EventLine) -> tuple[Any, ...]:
 @click.pass_context
 def show_events(context: click.Context, ids: tuple[str, ...], as_json: bool) -> None:
     """Show all that is known of conversations but their text: row, deaths of children, change of score."""
-    with visit(command_settings(context), "events") as database:
+    with visit(command_settings(context, uses=[DATABASE]), "events") as database:
         found = operations.files(database, ids)
     for each, file in found.items():
         if as_json:
@@ -156,7 +157,7 @@ def requeue_events(
     if not ids and filters["status"] is None:
         filters["status"] = "FAILED"
     selection = Selection(ids=list(ids) or None, **filters)
-    given = command_settings(context)
+    given = command_settings(context, uses=[DATABASE] if dry_run else [DATABASE, BROKER])
     with visit(given, "events") as database:
         if dry_run:
             count = operations.count_requeueable(database, selection)

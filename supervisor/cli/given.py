@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, TextIO, TypeVar
 
@@ -12,6 +12,7 @@ import click
 from supervisor.cli import surroundings
 from supervisor.cli.options import CONNECTIONS, LOGS, OPTIONS, Option
 from supervisor.cli.settings import Examined, LogSettings, Settings, examine
+from supervisor.cli.surroundings import BROKER, DATABASE, SERVERS
 from supervisor.logs import configure
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -29,24 +30,29 @@ def options(*sections: str) -> Callable[[F], F]:
     return decorate
 
 
-def settings(context: click.Context, *sections: str) -> Settings:
+def settings(context: click.Context, *sections: str, uses: Iterable[str] = SERVERS) -> Settings:
     """Read the settings of this call. Raises InvalidSettings with every problem of these sections, or of all."""
-    return examined(context).held(sections)
+    return examined(context, uses).held(sections)
 
 
-def examined(context: click.Context) -> Examined:
-    """Read the settings of this call, with what is wrong with them, and with what surrounds them, beside them."""
-    first = surroundings.without_key_log(os.environ)
+def examined(context: click.Context, uses: Iterable[str] = SERVERS) -> Examined:
+    """Read the settings of this call, with what is wrong with them, and with what surrounds them, beside them.
+
+    uses: the servers that the command asks: what others need is not looked at.
+    """
     found = examine(context.find_root().ensure_object(dict), os.environ)
-    return replace(found, problems=(*first, *found.problems, *surroundings.look(found, os.environ)))
+    surrounding = surroundings.look(found, os.environ, frozenset(uses))
+    return replace(found, problems=(*found.problems, *surrounding))
 
 
-def command_settings(context: click.Context, *sections: str) -> Settings:
+def command_settings(
+    context: click.Context, *sections: str, uses: Iterable[str] = (DATABASE, BROKER)
+) -> Settings:
     """Read the settings of a command that has words of its own on standard output; its log goes to standard error.
 
     sections: those of servers and log when none is named. Raises InvalidSettings, as `settings`.
     """
-    given = settings(context, *(sections or (CONNECTIONS, LOGS)))
+    given = settings(context, *(sections or (CONNECTIONS, LOGS)), uses=uses)
     start_logs(given.logs, sys.stderr)
     return given
 

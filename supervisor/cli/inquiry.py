@@ -14,6 +14,7 @@ import orjson
 
 from consumer.deadline import BoundedBackend, Deadline
 from consumer.memory_api import Endpoint, prepare
+from consumer.tls import NoTls
 from supervisor.logs import printable
 
 Standing = Mapping[str, Any]
@@ -47,6 +48,8 @@ def ask(base: str) -> Standing:
         problem = f"nobody answers on {name}: does the supervisor run? If it listens elsewhere, give --url"
     except httpcore.TimeoutException:
         problem = f"{name} did not answer within {TIMEOUT_S:g} s: the machine has too much to do; try again"
+    except NoTls as obstacle:
+        problem = str(obstacle)
     except (httpcore.NetworkError, httpcore.ProtocolError, ValueError) as error:
         problem = f"{name} gave no answer that can be read ({type(error).__name__}): give --url"
     raise NoAnswer(problem)

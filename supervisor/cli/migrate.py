@@ -10,6 +10,7 @@ from repository.errors import RepositoryError
 from supervisor.cli.given import command_settings, options
 from supervisor.cli.help import SectionedCommand
 from supervisor.cli.options import CONNECTIONS, LOGS
+from supervisor.cli.surroundings import DATABASE
 
 
 @click.command(cls=SectionedCommand)
@@ -17,7 +18,7 @@ from supervisor.cli.options import CONNECTIONS, LOGS
 @click.pass_context
 def migrate(context: click.Context) -> None:
     """Create or upgrade the schema. Does nothing the second time; safe while workers run."""
-    given = command_settings(context)
+    given = command_settings(context, uses=[DATABASE])
     database = Database(given.consumer.database_url, application_name="friendship-supervisor migrate")
     try:
         for name in migrations.migrate(given.consumer.database_url):

@@ -9,6 +9,7 @@ from supervisor.cli.age import UNITS_S, age_s
 from supervisor.cli.given import command_settings, options
 from supervisor.cli.help import SectionedCommand
 from supervisor.cli.options import CONNECTIONS, LOGS
+from supervisor.cli.surroundings import DATABASE
 from supervisor.cli.visit import as_json, ask, json_line, visit
 
 # To count reads tables whole; to delete goes in short steps
@@ -38,7 +39,7 @@ def prune(context: click.Context, older_than: float, dry_run: bool, yes: bool, a
     """
     if older_than < ASKED_BELOW_S and not dry_run:
         ask("Delete for good also what ended within the last day?", yes=yes)
-    given = command_settings(context)
+    given = command_settings(context, uses=[DATABASE])
     with visit(given, "prune", COUNT_TIMEOUT_S) as database:
         pruned = operations.prune(database, older_than, dry_run=dry_run)
     if as_json:

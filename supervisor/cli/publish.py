@@ -18,6 +18,7 @@ from repository import migrations
 from repository.connection import Database
 from repository.errors import RepositoryError, SchemaOld
 from repository.logs import server
+from supervisor.cli import surroundings
 from supervisor.cli.given import command_settings, options
 from supervisor.cli.help import SectionedCommand
 from supervisor.cli.options import CONNECTIONS, LOGS, MESSAGES, SOURCES
@@ -35,6 +36,8 @@ from supervisor.errors import InvalidSettings
 from supervisor.logs import printable
 
 MESSAGE, ROW, S3 = "message", "row", "s3"
+KEEPER = {MESSAGE: (), ROW: (surroundings.DATABASE,), S3: (surroundings.S3,)}
+"""The server that keeps the logs, beside the broker."""
 SLOWEST, FASTEST = 0.001, 1e6
 
 
@@ -116,7 +119,10 @@ def publish(  # noqa: PLR0913 (an option is a parameter)
     """
     _require_meant(context, log_to)
     found = sheets(words, _pass_over)
-    given = command_settings(context, CONNECTIONS, LOGS, MESSAGES, *([SOURCES] if log_to == S3 else []))
+    uses = (surroundings.BROKER, *KEEPER[log_to])
+    given = command_settings(
+        context, CONNECTIONS, LOGS, MESSAGES, *([SOURCES] if log_to == S3 else []), uses=uses
+    )
     broker = given.consumer.broker
     _require_usable(journal)
     tally = Tally()

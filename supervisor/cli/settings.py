@@ -72,13 +72,14 @@ class Settings:
 class Problem:
     """What is wrong with one setting. name: in the table of options; text: without a secret, the setting named.
 
-    remedy: where the text does not give it.
+    remedy: where the text does not give it. keeps_from: other settings that are of no use with it.
     """
 
     name: str
     section: str
     text: str
     remedy: str = ""
+    keeps_from: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         return f"{self.text}: {self.remedy}" if self.remedy else self.text
@@ -92,8 +93,8 @@ class Examined:
     problems: tuple[Problem, ...]
 
     def usable(self, *names: str) -> bool:
-        """Say whether nothing was wrong with these settings."""
-        return not {problem.name for problem in self.problems} & set(names)
+        """Say whether nothing is wrong with these settings, or keeps us from them."""
+        return not any({each.name, *each.keeps_from} & set(names) for each in self.problems)
 
     def held(self, sections: Sequence[str] = ()) -> Settings:
         """Return the settings. Raises InvalidSettings with every problem of these sections, or of all, at once."""
@@ -403,6 +404,8 @@ def _amqp_url(text: str) -> str:
     try:
         known = urlsplit(text).scheme in {"amqp", "amqps"}
         amqp.parameters(BrokerSettings(text, ""), "")
+    except tls.NoTls:  # told under the name of what keeps OpenSSL from it
+        known = True
     except tls.BadTls as bad:  # names options, never values
         raise ValueError(str(bad)) from None
     except Exception:  # noqa: BLE001 (parsers raise what they meet, and quote it: it may hold the password)

@@ -81,7 +81,7 @@ def status(context: click.Context, watch: bool, as_json: bool, base: str | None)
 
 def _where(context: click.Context, base: str | None) -> Where:
     """Give the way to find whom to ask: --url, then a --listen of the command line, then who runs here."""
-    listen = settings(context, STATUS).supervisor.listen
+    listen = settings(context, STATUS, uses=()).supervisor.listen
     configured = "" if listen is None else str(listen)
     said = base or (url(configured) if context.find_root().ensure_object(dict).get("listen") else None)
     meant = bool(os.environ.get(BY_NAME["listen"].env))

@@ -20,7 +20,7 @@ from consumer.tls import BadTls
             "login refused: wrong user or password",
         ),
         (
-            exceptions.ProbableAuthenticationError("StreamLostError: (\"Stream connection lost: ...\",)"),
+            exceptions.ProbableAuthenticationError('StreamLostError: ("Stream connection lost: ...",)'),
             "the broker ended the connection during the login: wrong user or password, or too slow an answer",
         ),
         (
