@@ -31,8 +31,17 @@ from repository.errors import (
     Locked,
     RepositoryError,
     ServerTrouble,
+    TurnedAway,
 )
-from repository.failures import FROM_MESSAGE, VALUES, ends_session, out_of_memory, translate, wording
+from repository.failures import (
+    FROM_MESSAGE,
+    VALUES,
+    ends_session,
+    is_answer,
+    out_of_memory,
+    translate,
+    wording,
+)
 from repository.statements import Statement, load
 
 Row = dict[str, Any]
@@ -108,7 +117,7 @@ class Database:
             connection, is_pooled = self._connect()
         except psycopg.Error as error:
             # Whatever the code: nothing that goes wrong here is an event's fault
-            kind = MemoryError if out_of_memory(error) else DatabaseAway
+            kind = MemoryError if out_of_memory(error) else TurnedAway if is_answer(error) else DatabaseAway
             throw(kind(wording(error, self._secrets)))
         self._open, self._opened_by, self._used_at = connection, os.getpid(), time.monotonic()
         self._is_pooled = is_pooled

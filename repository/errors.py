@@ -5,6 +5,7 @@ RepositoryError            anything; by itself: the database's library refused a
 ├── DatabaseAway           nobody's fault here: hold the message and ask again later
 │   ├── Busy               another session was in the way: at once may be enough
 │   │   └── Locked         it keeps a row or a table locked, and did not let go within the lock timeout
+│   ├── TurnedAway         it answers, and opens no session: a login, a parameter, a start or a limit
 │   └── ServerTrouble      it answers, and refuses: an exhausted sequence, a missing right, a foreign trigger
 ├── Fenced                 somebody else holds the event now, or wrote its outcome: this holder changed nothing
 │   └── EventGone          nobody does: the row is not there any more, or is another conversation's
@@ -37,6 +38,10 @@ class Busy(DatabaseAway):
 
 class Locked(Busy):
     """Another session keeps a row or a table locked."""
+
+
+class TurnedAway(DatabaseAway):
+    """The database answers, and opens no session."""
 
 
 class ServerTrouble(DatabaseAway):

@@ -63,6 +63,8 @@ CLIENT_MEMORY = re.compile(
     r"|malloc failure|Memory allocation failure)",
     re.MULTILINE,
 )
+SEVERITY = ":  "
+"""What follows it, in whatever language: "FATAL:  no such role"."""
 STATEMENT_TIMEOUT = "57014"
 LOST_CLASSES = {"08", "28", "57"}
 LOST = {"25006", "25P03", "25P04"}
@@ -120,6 +122,11 @@ def meaning_without_answer(error: psycopg.Error) -> type[RepositoryError] | type
 def out_of_memory(error: psycopg.Error) -> bool:
     """Say whether memory ran out in this process, not in the server."""
     return error.sqlstate is None and CLIENT_MEMORY.search(str(error)) is not None
+
+
+def is_answer(error: psycopg.Error) -> bool:
+    """Say whether it was the server that refused a connection: libpq gives no code then, only its severity."""
+    return error.sqlstate is not None or SEVERITY in str(error)
 
 
 def ends_session(error: Exception) -> bool:

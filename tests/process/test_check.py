@@ -266,3 +266,25 @@ def test_nobody_is_asked_in_the_place_of_a_server_that_cannot_be(
         "not asked: a setting that it needs cannot be used",
     )
     assert [each["verdict"] for each in of(said, asked)] == ["ok"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("PGTZ", "no/where"), ("PGOPTIONS", "-c nonsense=1")])
+def test_what_a_database_refuses_by_itself_names_the_variables_that_are_set(
+    command: Command, desk: Desk, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """It runs, as it answers: nobody is told to start it, and values are not shown."""
+    monkeypatch.setenv(name, value)
+    (found,) = of(command("check", "--db", "--json"), "database")
+    assert found["verdict"] == "fail"
+    assert "FATAL" in found["seen"]
+    assert name in found["remedy"]
+    assert "start PostgreSQL" not in found["remedy"]
+
+
+def test_a_database_that_is_not_there_is_to_be_started(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Variables that are set beside it are not in doubt."""
+    monkeypatch.setenv("PGTZ", "no/where")
+    said = command("check", "--db", "--json", "--database-url=postgresql://u@127.0.0.1:1/x")
+    assert of(said, "database")[0]["remedy"].startswith("start PostgreSQL")

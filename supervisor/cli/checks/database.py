@@ -1,11 +1,12 @@
 """PostgreSQL: is it there, is it ours to write to, and does it keep what it is given?"""
 
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 
 from repository import invariants, locks, migrations, server
 from repository.connection import Database
-from repository.errors import DatabaseAway, Locked, RepositoryError, SchemaOld, ServerTrouble
+from repository.errors import DatabaseAway, Locked, RepositoryError, SchemaOld, ServerTrouble, TurnedAway
 from repository.locks import Kind, Locks
 from repository.server import OPERATOR, WORKER, Clock, Needs, Rights, Seats, Server, Strangers
 from supervisor.cli.checks import sessions
@@ -33,7 +34,7 @@ def look(url: str, children: int, *, with_sessions: bool, with_invariants: bool)
         try:
             found, clock = server.look(database)
         except RepositoryError as error:
-            yield fail(SUBJECT, error.reason, REMEDY)
+            yield fail(SUBJECT, error.reason, _remedy(error))
             return
         yield from _server(found)
         yield _clock(clock)
@@ -42,7 +43,7 @@ def look(url: str, children: int, *, with_sessions: bool, with_invariants: bool)
         try:
             rights = server.rights(database)
         except RepositoryError as error:
-            yield fail("rights", error.reason, REMEDY)
+            yield fail("rights", error.reason, _remedy(error))
         if rights is not None:
             yield from _rights(rights, found)
             if not rights.missing(dict.fromkeys(server.TABLES, frozenset({"SELECT"}))) and len(
@@ -88,9 +89,17 @@ def _guarded(subject: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Fi
         )
         yield fail(subject, trouble.reason, remedy)
     except DatabaseAway as away:
-        yield fail(subject, away.reason, REMEDY)
+        yield fail(subject, away.reason, _remedy(away))
     except RepositoryError as error:
         yield fail(subject, error.reason, "look at the permissions of this user")
+
+
+def _remedy(error: RepositoryError) -> str:
+    if not isinstance(error, TurnedAway):
+        return REMEDY
+    given = [name for name in sorted(os.environ) if name.startswith("PG")]
+    names = " or ".join(["DATABASE_URL (user, password, database)", *given])
+    return f"correct {names}; where it says that it starts or is full, wait"
 
 
 def _schema(database: Database) -> Iterator[Finding]:
