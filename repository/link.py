@@ -17,6 +17,7 @@ BY_VARIABLE = {
 }
 FILES = {
     "servicefile": "PGSERVICEFILE",
+    "passfile": "PGPASSFILE",
     "sslrootcert": "PGSSLROOTCERT",
     "sslcert": "PGSSLCERT",
     "sslkey": "PGSSLKEY",

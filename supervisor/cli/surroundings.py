@@ -67,7 +67,9 @@ def _database(url: str, environ: Mapping[str, str]) -> Iterator[Problem]:
         return
     for blamed, reason in refusals(url):
         names = " or ".join(blamed) or "DATABASE_URL"
-        remedy = "correct it, or unset it" if blamed else "correct it, and name the user in it"
+        remedy = "correct it, or unset it" if blamed else "correct it"
+        if "user" in reason:
+            remedy = "name the user in DATABASE_URL"
         yield Problem(DATABASE, CONNECTIONS, f"{names} is refused by libpq: {reason}", remedy)
     root = link.missing_root(url, environ)
     if root is not None:

@@ -125,6 +125,7 @@ def limited(kind: int, most: int) -> Callable[[], None]:
         ({"SSL_CERT_FILE": "{pipe}", "RABBITMQ_URL": "amqps://127.0.0.1:1"}, "SSL_CERT_FILE"),
         ({"RABBITMQ_URL": "amqps://127.0.0.1:1/?ssl_options={{'cafile':'{pipe}'}}"}, "ssl_options"),
         ({"PGSERVICEFILE": "{pipe}", "PGSERVICE": "ours"}, "PGSERVICEFILE"),
+        ({"PGPASSFILE": "{pipe}"}, "PGPASSFILE"),
         ({"PGSSLROOTCERT": "{pipe}"}, "PGSSLROOTCERT"),
         ({"DATABASE_URL": "postgresql://worker@127.0.0.1:1/x?sslcert={pipe}"}, "sslcert"),
         ({"S3_ALLOWED_BUCKETS": "logs", "AWS_CONFIG_FILE": "{pipe}"}, "AWS_CONFIG_FILE"),
