@@ -13,8 +13,8 @@ supervisor's deadline.
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote
 
@@ -35,7 +35,8 @@ from repository.errors import (
 )
 from repository.failures import (
     FROM_MESSAGE,
-    VALUES,
+    JSON,
+    NOTHING,
     ends_session,
     is_answer,
     out_of_memory,
@@ -133,11 +134,11 @@ class Database:
         )
         try:
             server = {"server_pid": str(connection.info.backend_pid)}
-            is_pooled = (
-                connection.execute(spelled(SQL["session"], self._timeouts | server)).fetchone() is None
-            )
+            found = connection.execute(spelled(SQL["session"], self._timeouts | server)).fetchone() or {}
+            is_pooled = bool(found["is_pooled"])
             if is_pooled:
                 connection.isolation_level = IsolationLevel.READ_COMMITTED
+                connection.read_only = False if found["takes_writes"] else None
         except BaseException:
             # Whatever it was, ^C included: what was opened is closed, and it goes on its way
             connection.close()
@@ -156,25 +157,28 @@ class Database:
         statement: Statement,
         parameters: Mapping[str, Any] | None = None,
         *,
-        blaming: frozenset[str] = VALUES,
+        blaming: frozenset[str] = NOTHING,
     ) -> list[Row]:
         """Run one statement, which is its own transaction, and return its rows (binary format).
 
-        blaming: SQLSTATEs that name a value of the message, if they come from this statement.
+        blaming: SQLSTATEs that can name a value of the message among these parameters.
         Raises DatabaseAway, BadData, RepositoryError, or MemoryError, also where it was libpq that found no memory.
         After DatabaseAway it may have been carried out or not.
         """
 
         def once() -> list[Row]:
-            with self._translated(blaming):
-                connection = self.connection()
-                found = (self._bounded if self._is_pooled else rows)(connection, statement, parameters)
+            with self._translated(blaming, parameters):
+                found = self._ask(statement, parameters)
             if any(map(_is_bulky, (parameters or {}, *found))):
                 # libpq never gives back what its buffers have grown to
                 self.close()
             return found
 
         return self._patiently(once)
+
+    def _ask(self, statement: Statement, parameters: Mapping[str, Any] | None) -> list[Row]:
+        connection = self.connection()
+        return (self._bounded if self._is_pooled else rows)(connection, statement, parameters)
 
     def _bounded(
         self, connection: Connection, statement: Statement, parameters: Mapping[str, Any] | None
@@ -185,7 +189,9 @@ class Database:
             try:
                 with connection.pipeline():
                     try:
-                        connection.execute(SQL["begin"].sql)
+                        connection.execute(
+                            SQL["begin" if connection.read_only is None else "begin_to_write"].sql
+                        )
                         connection.execute(SQL["transaction"].sql, self._timeouts)
                         cursor.execute(statement.sql, parameters)
                         connection.execute(SQL["commit"].sql)
@@ -204,19 +210,33 @@ class Database:
                 throw(errors.pop(0))
             return fetched(cursor)
 
-    def run(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in a transaction, again when another session was in the way. Raises like `execute`."""
+    def run(
+        self,
+        work: Callable[[Connection], T],
+        *,
+        blaming: frozenset[str] = NOTHING,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> T:
+        """Run `work` in a transaction, again when another session was in the way. Raises like `execute`.
+
+        blaming: as in `execute`, of a message whose values are among these parameters.
+        """
 
         def once() -> T:
-            with self.transaction() as connection:
+            with self._transaction(blaming, parameters) as connection:
                 return work(connection)
 
         return self._patiently(once)
 
-    @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self) -> AbstractContextManager[Connection]:
         """Open a transaction, committed at the end and rolled back by any exception. Raises like `execute`."""
-        with self._translated():
+        return self._transaction(NOTHING, None)
+
+    @contextmanager
+    def _transaction(
+        self, blaming: frozenset[str], parameters: Mapping[str, Any] | None
+    ) -> Iterator[Connection]:
+        with self._translated(blaming, parameters):
             connection = self.connection()
             with connection.transaction():
                 if self._is_pooled:
@@ -236,7 +256,7 @@ class Database:
         return once()
 
     @contextmanager
-    def _translated(self, blaming: frozenset[str] = VALUES) -> Iterator[None]:
+    def _translated(self, blaming: frozenset[str], parameters: Mapping[str, Any] | None) -> Iterator[None]:
         try:
             yield
         except MemoryError:
@@ -247,34 +267,54 @@ class Database:
                 self.close()
             # contextlib's frame holds the error, and the error's traceback by now holds that frame
             error.__traceback__ = None
-            throw(self._meaning(error, blaming))
+            throw(self._meaning(error, blaming, parameters or {}))
 
     def _meaning(
-        self, error: psycopg.Error | UnicodeEncodeError, blaming: frozenset[str]
+        self,
+        error: psycopg.Error | UnicodeEncodeError,
+        blaming: frozenset[str],
+        parameters: Mapping[str, Any],
     ) -> RepositoryError | MemoryError:
         failure = translate(error, self._secrets, blaming)
-        if isinstance(failure, BadData) and not self._names_a_value(error):
+        if isinstance(failure, BadData) and not self._names_a_value(error, blaming, parameters):
             return ServerTrouble(failure.reason)
         return failure
 
-    def _names_a_value(self, error: Exception) -> bool:
+    def _names_a_value(
+        self,
+        error: psycopg.Error | UnicodeEncodeError,
+        blaming: frozenset[str],
+        parameters: Mapping[str, Any],
+    ) -> bool:
         """Look closer at an error that may blame the message; what cannot be told blames the server."""
-        match error:
-            case psycopg.errors.UntranslatableCharacter() if self._open is not None:
-                # Elsewhere it is the database that cannot hold what people say
-                return self._open.info.parameter_status("server_encoding") == "UTF8"
-            case psycopg.IntegrityError(diag=told):
-                names = {
-                    "schema": told.schema_name,
-                    "table": told.table_name,
-                    "constraint": told.constraint_name,
-                }
-                try:
-                    columns = rows(self.connection(), SQL["constraint_columns"], names)
-                except (psycopg.Error, DatabaseAway):
-                    return False
-                return any(column["name"] in FROM_MESSAGE for column in columns)
-        return True
+        if isinstance(error, UnicodeEncodeError) or error.sqlstate is None:
+            return True  # it was not even sent
+        try:
+            match error:
+                case psycopg.errors.UntranslatableCharacter():
+                    # Elsewhere it is the database that cannot hold what people say
+                    return self.connection().info.parameter_status("server_encoding") == "UTF8"
+                case psycopg.errors.StringDataRightTruncation():
+                    return too_long(parameters, self._ask(SQL["lengths"], {"columns": list(FROM_MESSAGE)}))
+                case psycopg.Error(diag=told) if told.constraint_name:
+                    refuser = {
+                        "schema": told.schema_name,
+                        "table": told.table_name,
+                        "constraint": told.constraint_name,
+                    }
+                    found = self._ask(SQL["refused_by"], refuser | {"columns": list(FROM_MESSAGE)})
+                    return any(row["of_message"] and not (row["bare"] and told.context) for row in found)
+        except (psycopg.Error, DatabaseAway):
+            return False
+        return blaming == JSON
+
+
+def too_long(parameters: Mapping[str, Any], columns: Sequence[Row]) -> bool:
+    """Say whether a text is longer, in characters, than its column. Blanks at the end are cut off silently."""
+    return any(
+        isinstance(text := parameters.get(column["name"]), str) and len(text.rstrip(" ")) > column["most"]
+        for column in columns
+    )
 
 
 def throw(failure: Exception) -> NoReturn:

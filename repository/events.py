@@ -20,6 +20,7 @@ Theory of operation. The row in conversation_events is the truth, a message only
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from typing import Any
@@ -49,6 +50,7 @@ SQL = load("events")
 SETTLED = ("PROCESSED", "SKIPPED")
 RACES = 20  # rounds of a claim that finds something else each time it looks
 DETAILS_LIMIT = 2000  # characters of error_details
+NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # an even number of backslashes before it spells backslashes
 LONGEST_MS = 2**31 - 1  # what processing_ms, an integer, can hold: 24 days
 
 
@@ -136,7 +138,11 @@ class Events:
         if not math.isfinite(delta):
             raise BadData("the change of score is not a finite number")
         values = mine(claim) | charge(bill) | {"delta": delta, "details": json(details)}
-        return self._database.run(lambda connection: add_to_score(connection, values, advance, topic))
+        return self._database.run(
+            lambda connection: add_to_score(connection, values, advance, topic),
+            blaming=TEXTS,  # a first conversation makes its user's row
+            parameters=values,
+        )
 
     def fail(  # noqa: PLR0913 (an outcome is these, each with a name)
         self,
@@ -194,7 +200,7 @@ class Events:
 
     def _end(self, name: str, values: dict[str, Any], done: Callable[[Row], bool]) -> None:
         """Write as the holder. When nothing is found to write, an earlier try of the same write may have done it."""
-        if self._database.execute(SQL[name], values, blaming=NOTHING):
+        if self._database.execute(SQL[name], values):
             return
         fate = self._fate(values)
         if (fate["status"], fate["epoch"], fate["claimed_by"]) == (
@@ -228,10 +234,12 @@ class Events:
 
         Raises EventGone.
         """
-        self._keep("keep_url", event, {"conversation_log_url": url})
+        self._keep("keep_url", event, {"conversation_log_url": url}, blaming=TEXTS)
 
-    def _keep(self, name: str, event: EventKey, values: dict[str, Any]) -> None:
-        if not self._database.execute(SQL[name], asdict(event) | values):
+    def _keep(
+        self, name: str, event: EventKey, values: dict[str, Any], blaming: frozenset[str] = NOTHING
+    ) -> None:
+        if not self._database.execute(SQL[name], asdict(event) | values, blaming=blaming):
             fate = self._fate(asdict(event))
             if name == "park" and not fate["log_durable"] and fate["status"] not in SETTLED:
                 raise suppressed(name)
@@ -239,7 +247,7 @@ class Events:
     def refuse(self, conversation_id: str, code: str, details: str) -> bool:
         """End a PENDING row that knows of no log as FAILED for good; leave any other row. Says whether it did."""
         values = failure(code, details, None) | {"conversation_id": conversation_id}
-        return bool(self._database.execute(SQL["refuse"], values, blaming=NOTHING))
+        return bool(self._database.execute(SQL["refuse"], values))
 
     def stored_log(self, event: EventKey, max_bytes: int) -> StoredLog | None:
         """Read the log kept in the event's row; None when there is none.
@@ -411,11 +419,14 @@ def plain(text: str) -> str:
 
 
 def json(value: Mapping[str, Any]) -> str:
-    """Raises BadData for what JSON cannot hold."""
+    """Raises BadData for what JSON, or the server's, cannot hold."""
     try:
-        return orjson.dumps(value).decode()
+        text = orjson.dumps(value).decode()
     except TypeError as error:  # a lone surrogate, a key that is no text, an integer over 64 bits
         raise BadData(f"not JSON: {error}") from None
+    if NUL.search(text):
+        raise BadData("not JSON: a text holds a NUL")
+    return text
 
 
 def claimed_from(row: Row) -> Claimed:

@@ -23,38 +23,40 @@ AWAY_CLASSES = {
 }
 AWAY = {
     "25006",  # read-only: a standby since a failover
+    "0A000",  # likewise, to BEGIN READ WRITE
     "25P03",  # idle in transaction for too long: the session is gone
     "25P04",  # likewise, in a transaction for too long
 }
-# The few that name a value that was sent. All others, also of these classes, blame no message: 2200H is an exhausted
-# sequence, 22012 a division in somebody's generated column, 23502 and 23505 come from columns and indexes of others.
-VALUES = frozenset(
+# A statement names the codes that its own parameters can cause; any other, and the same in another statement, blames no
+# message. A claim's are of texts that were parsed and bounded before, and of times.
+NOTHING: frozenset[str] = frozenset()
+"""Nothing that is sent can be refused for what it says."""
+TEXTS = frozenset(
     {
         "22001",  # a text too long for its column
-        "22003",  # a number out of its column's range
-        "22007",  # no date
-        "22008",  # a date out of range
-        "22021",  # not a character: a NUL
-        "22P02",  # no JSON
-        "22P05",  # \u0000 in JSON; or a character that the database's encoding lacks
         "23503",  # a key of another table that nobody has
         "23514",  # a check refuses it
-        "54000",  # a text over a gigabyte, a key too long for its index
+        "54000",  # a key too long for its index
+    }
+)
+"""What may be wrong with the texts of a message where they meet a table; each is looked at closer."""
+JSON = frozenset(
+    {
+        "22003",  # a number of 131,073 digits
+        "22021",  # no UTF-8
+        "22P02",  # no JSON
+        "22P05",  # \u0000
+        "54000",  # a text over a gigabyte
         "54001",  # nested too deeply
     }
 )
-TEXTS = VALUES - {"22003"}
-"""What may be wrong with values among which is no number: then it is a serial number, beyond its column."""
-NOTHING: frozenset[str] = frozenset()
-"""Values that are all ours."""
+"""What may be wrong with a log by itself, no table being near."""
 
-FROM_MESSAGE = frozenset(
-    [
-        *("conversation_id", "user_id", "bot_type", "bot_id", "bot_name", "agent_tag", "topic_metrics"),
-        *("conversation_log", "conversation_log_url", "start_time", "end_time", "message_id", "body"),
-    ]
+FROM_MESSAGE = (
+    *("conversation_id", "user_id", "bot_type", "bot_id", "bot_name", "agent_tag"),
+    *("conversation_log", "conversation_log_url", "start_time", "end_time"),
 )
-"""Columns of our tables that a message fills."""
+"""Columns that a message fills, and parameters of the same names."""
 
 # This process has no memory for libpq, OpenSSL or the resolver: there is no code for it, only these words. The server's
 # come with a code, or at connect after a severity and two spaces ("FATAL:  out of memory").
@@ -67,11 +69,11 @@ SEVERITY = ":  "
 """What follows it, in whatever language: "FATAL:  no such role"."""
 STATEMENT_TIMEOUT = "57014"
 LOST_CLASSES = {"08", "28", "57"}
-LOST = {"25006", "25P03", "25P04"}
+LOST = {"0A000", "25006", "25P03", "25P04"}
 
 
 def translate(
-    error: Exception, secrets: frozenset[str] = frozenset(), blaming: frozenset[str] = VALUES
+    error: Exception, secrets: frozenset[str] = frozenset(), blaming: frozenset[str] = NOTHING
 ) -> RepositoryError | MemoryError:
     """Turn an error of psycopg, or of encoding a text for it, into ours; MemoryError where memory ran out here.
 
@@ -85,7 +87,7 @@ def translate(
 
 
 def meaning(
-    error: psycopg.Error, blaming: frozenset[str] = VALUES
+    error: psycopg.Error, blaming: frozenset[str] = NOTHING
 ) -> type[RepositoryError] | type[MemoryError]:
     """Choose whose fault it is. Only a code that names a value blames the event: any other is the server's trouble.
 

@@ -9,6 +9,8 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
 from repository.connection import Database
+from repository.errors import ServerTrouble
+from repository.failures import JSON, TEXTS
 from repository.statements import load
 
 SQL = load("logs")
@@ -45,7 +47,13 @@ def store(database: Database, heading: Heading, log: bytes, max_bytes: int) -> S
     Calling again changes nothing. Raises BadData for a log that no row can hold (a NUL character, a number of 131,073
     digits, a text over a gigabyte), DatabaseAway.
     """
-    (became,) = database.execute(SQL["store"], asdict(heading) | {"log": log, "max_bytes": max_bytes})
+    values = asdict(heading) | {"log": log, "max_bytes": max_bytes}
+    try:
+        (became,) = database.execute(SQL["store"], values, blaming=TEXTS)
+    except ServerTrouble:
+        # Only what is refused without a table, whose triggers and indexes are anybody's, is the log's own fault
+        database.execute(SQL["read"], {"log": log}, blaming=JSON)
+        raise
     if became["stored"]:
         return Stored.IN_ROW
     if not became["fits"]:

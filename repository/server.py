@@ -100,6 +100,15 @@ class Seats:
 
 
 @dataclass(frozen=True, slots=True)
+class Numbers:
+    """The serial numbers of events. used: the part that is used up. by_hand: a MAXVALUE ends them, not a type."""
+
+    name: str
+    used: float
+    by_hand: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Rights:
     """What the role has. present: tables that are there. sequence: one that it may not use, or None."""
 
@@ -148,10 +157,10 @@ def seats(database: Database) -> Seats:
     return Seats(**row)
 
 
-def numbers_used(database: Database) -> float | None:
-    """Say what part of the events' serial numbers is used up; None where that is not told. Raises DatabaseAway."""
+def numbers(database: Database) -> Numbers | None:
+    """Say how many of the events' serial numbers are used up; None where that is not told. Raises DatabaseAway."""
     found = database.execute(SQL["serial_numbers"])
-    return found[0]["used"] if found else None
+    return Numbers(**found[0]) if found else None
 
 
 def rights(database: Database) -> Rights:

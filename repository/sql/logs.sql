@@ -39,6 +39,10 @@ ON CONFLICT (conversation_id) DO UPDATE
 RETURNING e.id)
 SELECT w.fits, EXISTS (SELECT FROM stored) AS stored FROM weighed AS w;
 
+-- name: read
+-- As `store` reads and weighs a log, and nothing else.
+SELECT octet_length((convert_from(%(log)b::bytea, 'UTF8')::jsonb)::text) AS bytes;
+
 -- name: standing
 -- Why nothing was written.
 SELECT e.user_id, {open} AND {in_s3} AS elsewhere

@@ -44,26 +44,36 @@ SELECT t.name, p.privilege
 -- name: present
 SELECT t.name FROM unnest(%(tables)s::text[]) AS t(name) WHERE to_regclass(t.name) IS NOT NULL;
 
+-- fragment: numbering
+-- Where a new event's number comes from: the sequence of the column's default, owned by it or not, or of its identity.
+SELECT q.oid, a.attidentity, a.atttypid
+  FROM pg_attribute AS a
+  LEFT JOIN pg_attrdef AS f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
+  JOIN pg_depend AS d
+    ON (d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass)
+    OR (d.classid = 'pg_class'::regclass AND d.deptype = 'i'
+        AND d.refclassid = 'pg_class'::regclass AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum)
+  JOIN pg_class AS q ON q.relkind = 'S' AND q.oid IN (d.objid, d.refobjid)
+ WHERE a.attrelid = to_regclass('conversation_events') AND a.attname = 'id'
+
 -- name: sequence
 -- The serial number of a new event; an identity column needs no grant, and no sequence is no row.
-SELECT s.name, has_sequence_privilege(s.name, 'USAGE') AS granted
-  FROM (SELECT pg_get_serial_sequence('conversation_events', 'id') AS name) AS s
- WHERE s.name IS NOT NULL
-   AND EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = to_regclass('conversation_events')
-                  AND a.attname = 'id' AND a.attidentity = '');
+SELECT n.oid::regclass::text AS name, has_sequence_privilege(n.oid, 'USAGE') AS granted
+  FROM ({numbering}) AS n WHERE n.attidentity = '';
 
 -- name: serial_numbers
 -- Which part of the serial numbers is used up: of the sequence's, or of those that the column holds. A role without
--- rights on the sequence is not told.
-SELECT q.last_value::float8
-       / least(q.max_value, CASE a.atttypid WHEN 'smallint'::regtype THEN 32767
-                                            WHEN 'integer'::regtype THEN 2147483647 ELSE q.max_value END) AS used
-  FROM pg_attribute AS a
-  JOIN pg_sequences AS q
-    ON format('%I.%I', q.schemaname, q.sequencename)::regclass
-       = pg_get_serial_sequence('conversation_events', 'id')::regclass
- WHERE a.attrelid = 'conversation_events'::regclass AND a.attname = 'id' AND NOT q.cycle
-   AND q.last_value IS NOT NULL;
+-- rights on the sequence is not told. by_hand: the end is neither type's, but a MAXVALUE.
+SELECT m.name, q.last_value::float8 / least(q.max_value, m.most) AS used, q.max_value < m.most AS by_hand
+  FROM pg_sequences AS q
+  JOIN (SELECT n.oid, n.oid::regclass::text AS name,
+               CASE WHEN 'smallint'::regtype IN (n.atttypid, s.seqtypid) THEN 32767
+                    WHEN 'integer'::regtype IN (n.atttypid, s.seqtypid) THEN 2147483647
+                    ELSE 9223372036854775807 END AS most
+          FROM ({numbering}) AS n JOIN pg_sequence AS s ON s.seqrelid = n.oid) AS m
+    ON m.oid = format('%I.%I', q.schemaname, q.sequencename)::regclass
+ WHERE NOT q.cycle AND q.last_value IS NOT NULL
+ ORDER BY used DESC LIMIT 1;
 
 -- name: row_security
 -- Tables of which this role may see, or write, only some of the rows.

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from repository.connection import Database, rows
-from repository.errors import BadData, BadDatabaseUrl, Busy, DatabaseAway, RepositoryError, ServerTrouble
+from repository.errors import BadDatabaseUrl, Busy, DatabaseAway, RepositoryError, ServerTrouble
 from repository.events import Events
 from repository.failures import translate
 from repository.statements import Statement
@@ -195,7 +195,9 @@ def test_a_statement_that_takes_too_long_is_an_outage(impatient: Database) -> No
         ("25006", DatabaseAway),
         ("58030", DatabaseAway),
         ("40001", Busy),
-        ("22P05", BadData),
+        ("0A000", DatabaseAway),
+        ("22001", ServerTrouble),
+        ("22P05", ServerTrouble),
         ("42501", ServerTrouble),
         ("42883", ServerTrouble),
         ("2200H", ServerTrouble),

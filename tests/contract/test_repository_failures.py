@@ -13,7 +13,7 @@ import pytest
 
 from repository.connection import Database
 from repository.errors import BadData, DatabaseAway, RepositoryError
-from repository.failures import NOTHING, VALUES, ends_session, meaning, translate
+from repository.failures import JSON, NOTHING, TEXTS, ends_session, meaning, translate
 from repository.statements import Statement
 
 SELECT_ONE = Statement("one", b"SELECT 1 AS one", "")
@@ -63,16 +63,16 @@ def test_a_server_without_memory_is_an_outage(error: psycopg.Error) -> None:
     assert type(translate(error)) is DatabaseAway
 
 
-def test_only_the_codes_that_name_a_value_blame_a_message() -> None:
-    """Of all that PostgreSQL has; and none of them where the values are ours."""
+@pytest.mark.parametrize("blaming", [NOTHING, TEXTS, JSON], ids=["nothing", "texts", "json"])
+def test_only_the_codes_that_a_statement_names_blame_a_message(blaming: frozenset[str]) -> None:
+    """Of all that PostgreSQL has; a statement that names none blames none."""
     known = [
         each
         for each in vars(psycopg.errors).values()
         if isinstance(each, type) and issubclass(each, psycopg.Error) and each.sqlstate
     ]
-    assert {each.sqlstate for each in known if meaning(each()) is BadData} == VALUES
-    assert [each for each in known if meaning(each(), NOTHING) is BadData] == []
-    assert all(issubclass(meaning(each(), NOTHING), DatabaseAway) for each in known)
+    assert {each.sqlstate for each in known if meaning(each(), blaming) is BadData} == blaming
+    assert all(meaning(each()) is not BadData and issubclass(meaning(each()), DatabaseAway) for each in known)
 
 
 def test_a_memory_error_shows_no_secret() -> None:

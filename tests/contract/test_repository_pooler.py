@@ -8,7 +8,7 @@ import pytest
 
 from repository import server
 from repository.connection import Database, rows
-from repository.errors import DatabaseAway
+from repository.errors import BadData, DatabaseAway
 from repository.events import Events
 from repository.statements import Statement
 from scripts.servers.pgbouncer import PgBouncer
@@ -111,6 +111,68 @@ def test_another_programs_settings_do_not_apply_to_ours(
             "zone": "",
             "isolation": "read committed",
         }
+
+
+@pytest.fixture
+def left(
+    theirs: psycopg.Connection[psycopg.rows.DictRow], postgres: Postgres
+) -> Iterator[psycopg.Connection[psycopg.rows.DictRow]]:
+    """Give another program's connection that left what it likes on the session that serves us next."""
+    theirs.execute("CREATE ROLE without_rights")
+    theirs.execute("CREATE SCHEMA staging CREATE TABLE conversation_events (id int)")
+    for setting in (
+        "search_path = staging",
+        "synchronous_commit = off",
+        "default_transaction_read_only = on",
+        "ROLE without_rights",
+    ):
+        theirs.execute(f"SET {setting}".encode())
+    yield theirs
+    theirs.execute("RESET ROLE")
+    with psycopg.connect(postgres.url, autocommit=True) as admin:
+        admin.execute("DROP ROLE without_rights")
+
+
+def test_what_another_program_left_changes_neither_tables_nor_role_nor_durability(
+    ours: Database, left: psycopg.Connection[psycopg.rows.DictRow]
+) -> None:
+    """A claim and an outcome go into our tables as ours; what was left stays there for whoever left it."""
+    seen = Statement(
+        "seen",
+        b"SELECT current_user::text AS who, current_setting('synchronous_commit') AS kept,"
+        b" current_setting('transaction_read_only') AS reads, current_schema()::text AS schema",
+        "",
+    )
+    expected = {"who": "postgres", "kept": "on", "reads": "off", "schema": "public"}
+    assert ours.execute(seen) == [expected]
+    assert ours.run(lambda connection: rows(connection, seen)) == [expected]
+    desk = Desk(ours, Events(ours, LEASE_S))
+    desk.complete(desk.claim())
+    with left.cursor() as cursor:
+        after = cursor.execute(seen.sql).fetchone()
+    assert after == {"who": "without_rights", "kept": "off", "reads": "on", "schema": None}
+
+
+def test_what_another_program_left_does_not_change_who_is_blamed(
+    ours: Database, theirs: psycopg.Connection[psycopg.rows.DictRow]
+) -> None:
+    """The look at the constraint, too, brings its own settings."""
+    theirs.execute("ALTER TABLE conversation_events ADD CONSTRAINT theirs CHECK (length(user_id) > 3)")
+    theirs.execute("SET search_path = staging")
+    desk = Desk(ours, Events(ours, LEASE_S))
+    with pytest.raises(BadData):
+        desk.claim()
+
+
+def test_a_database_that_its_owner_made_read_only_stays_so(
+    ours: Database, migrated_database_url: str
+) -> None:
+    """Only what a session was told by another client is undone."""
+    name = migrated_database_url.rpartition("/")[2].partition("?")[0]
+    with psycopg.connect(migrated_database_url, autocommit=True) as admin:
+        admin.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'.encode())
+    with pytest.raises(DatabaseAway, match="25006"):
+        ours.execute(Statement("write", b"CREATE TABLE half ()", ""))
 
 
 def test_a_refused_statement_gives_the_session_back_at_once(

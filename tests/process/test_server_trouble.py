@@ -78,6 +78,19 @@ TROUBLES = {
         "ALTER TABLE conversation_events DROP CONSTRAINT theirs",
         "23514",
     ),
+    "a column is too narrow for our status": Trouble(
+        "ALTER TABLE conversation_events ALTER status TYPE varchar(9)",
+        "ALTER TABLE conversation_events ALTER status TYPE varchar(50)",
+        "22001",
+    ),
+    "a trigger casts our status to a number": Trouble(
+        *raising("conversation_events", "PERFORM ('x' || NEW.status)::int"), "22P02"
+    ),
+    "a column is too narrow for our score": Trouble(
+        "ALTER TABLE friendship_status ALTER friendship_score TYPE numeric(1,1)",
+        "ALTER TABLE friendship_status ALTER friendship_score TYPE float8",
+        "22003",
+    ),
 }
 
 

@@ -8,7 +8,7 @@ from repository import invariants, locks, migrations, server
 from repository.connection import Database
 from repository.errors import DatabaseAway, Locked, RepositoryError, SchemaOld, ServerTrouble, TurnedAway
 from repository.locks import Kind, Locks
-from repository.server import OPERATOR, WORKER, Clock, Needs, Rights, Seats, Server, Strangers
+from repository.server import OPERATOR, WORKER, Clock, Needs, Numbers, Rights, Seats, Server, Strangers
 from supervisor.cli.checks import sessions
 from supervisor.cli.checks.finding import Finding, fail, ok, warn
 
@@ -52,7 +52,7 @@ def look(url: str, children: int, *, with_sessions: bool, with_invariants: bool)
                 yield from _guarded("locks", lambda: iter([_locks(locks.look(database))]))
                 yield from _guarded("other writers", lambda: _strangers(server.strangers(database)))
             if "conversation_events" in rights.present:
-                yield from _guarded("serial numbers", lambda: _numbers(server.numbers_used(database)))
+                yield from _guarded("serial numbers", lambda: _numbers(server.numbers(database)))
         seats = partial(_seats, children=children, pooled=found.pooled)
         yield from _guarded("connections", lambda: iter([seats(server.seats(database))]))
         if with_sessions:
@@ -157,15 +157,21 @@ def _settings(found: Server) -> Iterator[Finding]:
         yield ok(subject, "a pooler stands between: each transaction brings its own settings", pooled=True)
 
 
-def _numbers(used: float | None) -> Iterator[Finding]:
-    if used is not None and used > NUMBERS_USED:
-        yield warn(
-            "serial numbers",
-            f"{used:.0%} of the numbers for new events are used up; with the last of them the queue stands still",
-            "ALTER TABLE conversation_events ALTER COLUMN id TYPE bigint, and its sequence AS bigint, in a quiet hour"
-            " (it writes the table anew)",
-            used=round(used, 3),
-        )
+def _numbers(found: Numbers | None) -> Iterator[Finding]:
+    if found is None or found.used <= NUMBERS_USED:
+        return
+    remedy = (
+        f"ALTER SEQUENCE {found.name} NO MAXVALUE"
+        if found.by_hand
+        else "ALTER TABLE conversation_events ALTER COLUMN id TYPE bigint, in a quiet hour (it writes the table anew),"
+        f" and ALTER SEQUENCE {found.name} AS bigint NO MAXVALUE"
+    )
+    yield warn(
+        "serial numbers",
+        f"{found.used:.0%} of the numbers for new events are used up; with the last of them the queue stands still",
+        remedy,
+        used=round(found.used, 3),
+    )
 
 
 def _locks(found: Locks) -> Finding:
