@@ -44,10 +44,13 @@ GRANT SELECT, DELETE ON friendship_status, score_ledger, child_deaths, message_d
 GRANT SELECT, INSERT ON forgotten_conversations TO :"operator";
 GRANT SELECT ON friendship_migrations TO :"operator";
 
--- The serial number of a new event; an identity column needs no grant
-SELECT format('GRANT USAGE ON SEQUENCE %s TO %I', sequence, :'worker')
-  FROM (SELECT pg_get_serial_sequence('conversation_events', 'id') AS sequence) AS found
- WHERE sequence IS NOT NULL \gexec
+-- The serial number of a new event, whoever owns its sequence; an identity column needs no grant
+SELECT format('GRANT USAGE ON SEQUENCE %s TO %I', q.oid::regclass, :'worker')
+  FROM pg_attribute AS a
+  JOIN pg_attrdef AS f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
+  JOIN pg_depend AS d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass
+  JOIN pg_class AS q ON q.oid = d.refobjid AND q.relkind = 'S'
+ WHERE a.attrelid = 'conversation_events'::regclass AND a.attname = 'id' \gexec
 
 COMMIT;
 

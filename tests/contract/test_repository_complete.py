@@ -304,6 +304,12 @@ def test_a_breakdown_that_cannot_be_stored_is_the_events_fault(desk: Desk, detai
     desk.complete(claim)
 
 
+def test_a_breakdown_that_spells_a_nul_is_kept(desk: Desk) -> None:
+    """A backslash and five more characters are a text as any other."""
+    desk.events.complete(desk.claim(), delta=1.0, details={"text": "a\\u0000"}, advance=adding(1.0))
+    assert desk.row()["score_calculation_details"] == {"text": "a\\u0000"}
+
+
 def test_an_error_in_the_step_leaves_nothing_behind(desk: Desk) -> None:
     """The transaction is rolled back, the locks are gone, and the claim stands."""
 

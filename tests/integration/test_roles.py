@@ -15,11 +15,12 @@ from psycopg.errors import InsufficientPrivilege
 from repository import server
 from repository.connection import Database
 from repository.deaths import Mark, Past, record
+from repository.errors import BadData
 from repository.events import Events
 from repository.rejects import keep, keep_parts
 from repository.rows import Claimed, Contended
 from scripts.servers.postgres import Postgres, binaries
-from tests.contract.events_desk import death, request
+from tests.contract.events_desk import adding, death, request
 from tests.fixtures.commands import Command
 from tests.fixtures.desk import Desk
 from tests.fixtures.worker import Worker
@@ -105,6 +106,27 @@ def test_a_worker_works_with_a_workers_privileges(
     assert worker.logged("message_failed", code="UNEXPECTED_ERROR") == []
     checked = command("check", "--db", "--invariants", "--database-url", roles.url(roles.worker))
     assert checked.code == 0, checked.out
+
+
+def test_a_worker_may_use_the_numbers_of_a_sequence_that_no_column_owns(
+    roles: Roles, worker_database: Database
+) -> None:
+    """And it is told apart whose fault a refusal is, with a worker's privileges."""
+    with psycopg.connect(roles.owner, autocommit=True) as owner:
+        owner.execute("ALTER SEQUENCE conversation_events_id_seq OWNED BY NONE")
+        owner.execute("CREATE SEQUENCE theirs START 7")
+        owner.execute("ALTER TABLE conversation_events ALTER COLUMN id SET DEFAULT nextval('theirs')")
+        owner.execute("ALTER TABLE friendship_status ALTER user_id TYPE varchar(5)")
+    assert roles.run_script() == ""
+    events = Events(worker_database, 60.0)
+    claims = [events.claim(request(user, user_id=user)) for user in ("lan", "long-one")]
+    assert isinstance(claims[0], Claimed)
+    assert isinstance(claims[1], Claimed)
+    assert claims[0].event_id == 7
+    with pytest.raises(BadData):
+        events.complete(claims[1], delta=1.0, details={}, advance=adding(1.0))
+    with pytest.raises(BadData):
+        events.claim(request(user_id="x" * 256))
 
 
 def test_every_write_of_a_worker_is_allowed(worker_database: Database, desk: Desk) -> None:

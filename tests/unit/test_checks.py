@@ -16,7 +16,7 @@ from consumer.memory_api import (
 from consumer.settings import MIB
 from consumer.topology import Broker, Locked, Queue, Refusals, Refused, Value, known, lesson
 from repository.activity import Activity, Transaction, Waiting
-from repository.server import OPERATOR, TABLES, WORKER, Clock, Rights, Seats, Server, Strangers
+from repository.server import OPERATOR, TABLES, WORKER, Clock, Numbers, Rights, Seats, Server, Strangers
 from supervisor.cli.checks import (
     api,
     archive,
@@ -402,3 +402,16 @@ def test_an_llm_is_judged_by_its_list_of_models(
     found = model.judged(status, body, "m")
     assert found.verdict is verdict
     assert words in str(found)
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "remedy"),
+    [(True, "ALTER SEQUENCE theirs NO MAXVALUE"), (False, "ALTER SEQUENCE theirs AS bigint NO MAXVALUE")],
+)
+def test_the_remedy_for_used_up_numbers_lifts_the_limit_that_is_near(by_hand: bool, remedy: str) -> None:
+    """Another type moves no MAXVALUE that somebody set, and the table need not be written anew for one."""
+    (finding,) = database._numbers(Numbers("theirs", 0.9, by_hand))
+    assert finding.verdict is WARN
+    assert remedy in (finding.remedy or "")
+    assert ("TYPE bigint" in (finding.remedy or "")) is not by_hand
+    assert list(database._numbers(Numbers("theirs", 0.8, by_hand))) == []
