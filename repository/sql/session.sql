@@ -31,7 +31,7 @@ BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE;
 SELECT set_config('statement_timeout', %(statement_timeout)s, true),
        set_config('lock_timeout', %(lock_timeout)s, true),
        set_config('idle_in_transaction_session_timeout', %(idle_in_transaction_timeout)s, true),
-       set_config('role', 'none', true),
+       set_config('role', NULL, true),
        set_config('search_path', NULL, true),
        set_config('synchronous_commit', NULL, true),
        set_config('TimeZone', 'UTC', true);

@@ -175,6 +175,18 @@ def test_a_database_that_its_owner_made_read_only_stays_so(
         ours.execute(Statement("write", b"CREATE TABLE half ()", ""))
 
 
+def test_a_role_that_the_owner_gave_to_sessions_stays_theirs(
+    ours: Database, migrated_database_url: str
+) -> None:
+    """As with users made for a day, who act as the owner of the tables."""
+    name = migrated_database_url.rpartition("/")[2].partition("?")[0]
+    with psycopg.connect(migrated_database_url, autocommit=True) as admin:
+        admin.execute(f'ALTER DATABASE "{name}" SET role = pg_read_all_data'.encode())
+    assert ours.execute(Statement("who", b"SELECT current_user::text AS who", "")) == [
+        {"who": "pg_read_all_data"}
+    ]
+
+
 def test_a_refused_statement_gives_the_session_back_at_once(
     ours: Database, theirs: psycopg.Connection[psycopg.rows.DictRow]
 ) -> None:
