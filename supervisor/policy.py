@@ -18,6 +18,7 @@ For one child, the first rule that speaks wins:
  8. Longer than BOOT_S in its boot, it is killed; waiting for a server is no boot.
  9. Draining for longer than a message may take, it is ended as in rule 5, unblamed; at a stop the drain time-out kills.
     Draining with nothing in hand for EMPTY_HANDED_S, it hangs in something (a name server, a handshake): it is killed.
+    An unblamed kill of a child that drains (rules 5 to 9) counts under the reason of its drain, not as a deadline.
 10. When the supervisor stops, or the slot is no longer wanted, it is drained.
 
 Then, over all children:
@@ -223,14 +224,16 @@ def _for_child(  # noqa: PLR0911, C901 - one return to a rule
         if level is Level.LAST or (level is Level.STOP and view.phase not in LOCKING):
             return _end(child, view, OVERWEIGHT)
         if view.phase in BRIEF and view.phase_age_s(now) > settings.write_budget_s:
-            return Kill(child.page, STUCK)
+            return Kill(child.page, _hung(child))
         if view.phase not in EXCUSED and view.worked_s(now) > settings.message_deadline_s:
             # A body that does not come is the broker's or the network's doing
-            return Kill(child.page, STUCK) if view.phase is Phase.RECEIVING else _end(child, view, LATE)
+            return (
+                Kill(child.page, _hung(child)) if view.phase is Phase.RECEIVING else _end(child, view, LATE)
+            )
         if view.phase in TALKATIVE and view.silence_s(now) > SILENT_S:
-            return Kill(child.page, STUCK)
+            return Kill(child.page, _hung(child))
         if view.phase is Phase.BOOTING and view.phase_age_s(now) > BOOT_S:
-            return Kill(child.page, STUCK)
+            return Kill(child.page, _hung(child))
     if child.state is State.DRAINING:
         return _drained_too_long(child, reading, roster, now, settings)
     if roster.stop is not None:
@@ -238,6 +241,11 @@ def _for_child(  # noqa: PLR0911, C901 - one return to a rule
     if child.slot >= roster.target:
         return Drain(child.page, FEWER)
     return None
+
+
+def _hung(child: Child) -> Verdict:
+    """Give the verdict on a child that hangs: whoever was told to go ends for the reason that it was told."""
+    return child.drained_as or STUCK
 
 
 def _end(child: Child, view: SlotView, verdict: Verdict) -> Action:
@@ -269,12 +277,13 @@ def _drained_too_long(
     child: Child, reading: Reading | None, roster: Roster, now: float, settings: SupervisorSettings
 ) -> Action | None:
     if reading is not None and _empty_handed_s(child, reading.view, now) >= EMPTY_HANDED_S:
-        return Kill(child.page, STUCK if roster.stop is None else SHUTDOWN)
+        return Kill(child.page, _hung(child) if roster.stop is None else SHUTDOWN)
     if roster.stop is not None:
         return Kill(child.page, SHUTDOWN) if now - roster.stop.since >= settings.drain_timeout_s else None
     if now - child.since <= settings.message_deadline_s + settings.write_budget_s:
         return None
-    return _end(child, reading.view, STUCK) if reading is not None else Kill(child.page, STUCK)
+    verdict = _hung(child)
+    return _end(child, reading.view, verdict) if reading is not None else Kill(child.page, verdict)
 
 
 def _empty_handed_s(child: Child, view: SlotView, now: float) -> float:

@@ -266,7 +266,8 @@ class World:
 
     def _kill(self, slot: int, verdict: Verdict) -> None:
         child, body = self.roster.child(slot), self._signalled(slot)
-        assert verdict.cause in {Cause.RSS_HARD, Cause.DEADLINE, Cause.SHUTDOWN}, "no kill by choice"
+        hung = verdict == child.drained_as
+        assert hung or verdict.cause in {Cause.RSS_HARD, Cause.DEADLINE, Cause.SHUTDOWN}, "no kill by choice"
         at_once = self.roster.stop is not None and self.roster.stop.at_once
         if verdict.cause is Cause.RSS_HARD and body.view.claims and body.view.phase not in LOCKING:
             frozen_long = body.frozen_at is not None and self.now - body.frozen_at >= policy.FREEZE_S

@@ -8,7 +8,7 @@ import pytest
 from supervisor import policy
 from supervisor.blame import Exit, Verdict
 from supervisor.errands import LIMITS_S, Errand, Kind
-from supervisor.events import Cause
+from supervisor.events import VOLUNTARY, Cause
 from supervisor.lifecycle import UNCOUNTED, Phase
 from supervisor.limits import MB
 from supervisor.policy import (
@@ -308,12 +308,12 @@ def test_one_that_finished_in_the_last_moment() -> None:
 
 
 def test_a_drain_has_the_time_of_one_message() -> None:
-    """Then it is ended like a late one, unblamed."""
+    """Then it is ended like a late one, unblamed, for the reason that it was drained for."""
     holding = replace(busy(Phase.HOLDING, age=1, phase_age=1), heartbeat=NOW + 60)
     roster, seen = book(Reading(holding, MB))
     roster.draining(0, SOFT, NOW)
     assert decide(roster, seen, NOW + 65, SETTINGS) == []
-    assert decide(roster, seen, NOW + 65.1, SETTINGS) == [Freeze(0, policy.STUCK)]
+    assert decide(roster, seen, NOW + 65.1, SETTINGS) == [Freeze(0, SOFT)]
 
 
 def test_a_stop_drains_then_kills() -> None:
@@ -349,7 +349,27 @@ def test_a_drain_that_hangs_holds_up_no_replacement() -> None:
     """Outside a stop likewise: nobody is blamed."""
     roster, seen = book(Reading(idle(), MB))
     roster.draining(0, policy.FEWER, NOW)
-    assert Kill(0, policy.STUCK) in decide(roster, seen, NOW + 2, SETTINGS)
+    assert Kill(0, policy.FEWER) in decide(roster, seen, NOW + 2, SETTINGS)
+
+
+@pytest.mark.parametrize("cause", sorted(VOLUNTARY))
+@pytest.mark.parametrize(
+    "view",
+    [
+        replace(idle(), phase_since=NOW - 2),
+        busy(Phase.WRITING, phase_age=6),
+        busy(Phase.CLAIMING, phase_age=6),
+        busy(Phase.RECEIVING, age=61, phase_age=61),
+        replace(idle(), phase=Phase.WAITING_BROKER, heartbeat=NOW - policy.SILENT_S - 1),
+    ],
+    ids=lambda view: view.phase.name,
+)
+def test_a_replacement_by_choice_that_hangs_is_no_deadline(view: SlotView, cause: Cause) -> None:
+    """A reload while the broker stands still is a reload: the alert for killed children is for what messages do."""
+    verdict = Verdict(cause, blamed=False)
+    roster, seen = book(Reading(view, MB))
+    roster.draining(0, verdict, NOW - 2)
+    assert Kill(0, verdict) in decide(roster, seen, NOW, SETTINGS)
 
 
 def test_a_second_stop_kills_at_once_whatever_was_begun() -> None:
