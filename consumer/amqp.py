@@ -32,6 +32,7 @@ from pika.spec import Basic, BasicProperties
 
 from consumer import properties, tls, wire
 from consumer.admission import Admission
+from consumer.backoff import proven
 from consumer.breakage import broken
 from consumer.errors import BodyNotKept, BrokerAway, NoRoom
 from consumer.intake import Intake, Left, Spool
@@ -205,8 +206,19 @@ class BrokerLink:
         self._silence: Silence | None = None
         self._asked = False
         self._lost = ""
+        self._opened_at: float | None = None
+        self._stood_s = 0.0
+        self._acked = 0
+        self.doubt = ""
+        """Why the last connection ended before it had proved to work, if it did: `trouble` until this one has."""
         self._connection: wire.Connection | None = None
         self._channel: BlockingChannel | None = None
+
+    @property
+    def proven(self) -> bool:
+        """Say whether this connection, or the last one while there is none, has proved to work."""
+        stood_s = self._stood_s if self._opened_at is None else time.monotonic() - self._opened_at
+        return proven(stood_s, self._acked)
 
     @property
     def broken(self) -> bool:
@@ -222,11 +234,14 @@ class BrokerLink:
     @property
     def trouble(self) -> str:
         """Say why nothing can be expected of the broker now; empty while it answers, or nobody is connected yet."""
-        return str(Unanswered(GONE_AFTER_S)) if self._is_silent() else self._lost
+        if self._is_silent():
+            return str(Unanswered(GONE_AFTER_S))
+        return self._lost or ("" if self.proven else self.doubt)
 
     def open(self) -> None:
         """Connect, and see to it that the queue is there. Raises BrokerAway."""
         self.close()
+        self._stood_s, self._acked = 0.0, 0
         with translated():
             connection = connect(self._settings, self._name)
             self._connection = connection
@@ -235,6 +250,7 @@ class BrokerLink:
             self._intake = Intake(self._announce)
             wire.assemble_with(channel, self._intake)
             self._channel = channel
+            self._opened_at = time.monotonic()
 
     def consume(self) -> None:
         """Have deliveries sent, one at a time. Raises BrokerAway."""
@@ -281,6 +297,7 @@ class BrokerLink:
             log.info("ack_lost", extra={"reason": lost.reason})
             self._forget(lost.reason)
             return False
+        self._acked += 1
         return True
 
     def cancel(self, patience_s: float = PARTING_S) -> None:
@@ -357,6 +374,8 @@ class BrokerLink:
     def _forget(self, reason: str = "") -> None:
         """Be without a connection. reason: why, when it was not left by choice."""
         self._lost = reason
+        if self._opened_at is not None:
+            self._stood_s, self._opened_at = time.monotonic() - self._opened_at, None
         self._silence = None
         self._asked = False
         self._connection = None

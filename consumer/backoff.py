@@ -5,7 +5,7 @@
    adds up to as much again after it is back.
 2. It never passes the cap, at any attempt number.
 3. Only what has proved to work makes the next wait the first again: a consumer that is refused, or cut off at once, was
-   connected all the same.
+   connected all the same, and whoever gives a delivery back has received one.
 4. Chance is an argument, so that a test can fix it.
 """
 
@@ -19,12 +19,12 @@ PROVEN_MESSAGES = 2
 """With one message in hand at a time, the second comes only once the first's acknowledgement was taken."""
 
 
-def proven(stood_s: float, settled: int) -> bool:
-    """Say whether a link over which was consumed has proved to work, so that its loss is no failed try.
+def proven(stood_s: float, acked: int) -> bool:
+    """Say whether a connection to the broker has proved to work, so that the wait after its loss is the first again.
 
-    stood_s: since consuming began, to its loss. settled: messages meanwhile.
+    stood_s: from its opening to its loss. acked: messages meanwhile; one that went back proves nothing.
     """
-    return stood_s >= PROVEN_S or settled >= PROVEN_MESSAGES
+    return stood_s >= PROVEN_S or acked >= PROVEN_MESSAGES
 
 
 def exponential(base: float, attempt: int, cap: float, growth: float = 2.0) -> float:

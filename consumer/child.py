@@ -6,7 +6,6 @@ no messages. It is ready when the broker has confirmed that it consumes.
 
 import logging
 import ssl
-import time
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -16,7 +15,7 @@ from typing import Literal
 from consumer import holder
 from consumer.admission import Admission, admit
 from consumer.amqp import HASTY_PARTING_S, BrokerLink, nap
-from consumer.backoff import jittered, proven
+from consumer.backoff import jittered
 from consumer.errors import BodyNotKept, BrokerAway, GiveBack, NoRoom
 from consumer.memory_api import MemoryApi
 from consumer.outcome import Outcome
@@ -61,16 +60,13 @@ class Child:
         pipeline = self._pipeline(runtime, database, link)
         rng = Random()  # noqa: S311 (jitter)
         tries = 0
+        obstacle: _Obstacle | None = None
         try:
             while not runtime.stop_requested():
-                obstacle = _reach(runtime, link, database, first=tries == 0)
+                obstacle = _reach(runtime, link, database, first=obstacle is None)
                 if obstacle is None:
                     try:
-                        pause_s = _consume(runtime, link, pipeline)
-                        tries = 0
-                        if pause_s:
-                            link.close()
-                            nap(pause_s, runtime.stop_requested)
+                        _consume(runtime, link, pipeline)
                     except BrokerAway as away:
                         obstacle = _Obstacle("broker", away.reason)
                     except NoRoom as no_room:
@@ -83,6 +79,8 @@ class Child:
                         runtime.returned()
                         nap(NOT_KEPT_PAUSE_S, runtime.stop_requested)
                     runtime.wake_with(None)
+                    if link.proven:
+                        tries = 0
                 if obstacle is not None:
                     tries += 1
                     runtime.waiting(obstacle.on, obstacle.reason)
@@ -167,7 +165,7 @@ class _Obstacle:
 def _reach(runtime: Runtime, link: BrokerLink, database: Database, *, first: bool) -> _Obstacle | None:
     """Reach the database, the schema and the broker, in this order.
 
-    first: nothing is known to be in the way yet, so the child says whose answer it waits for; one may hang.
+    first: nothing is known to be in the way, so the child says whose answer it waits for; one may hang.
     """
     try:
         if first:
@@ -189,49 +187,57 @@ def _reach(runtime: Runtime, link: BrokerLink, database: Database, *, first: boo
     return None
 
 
-def _consume(runtime: Runtime, link: BrokerLink, pipeline: Pipeline) -> float:
-    """Take deliveries until the link breaks, a delivery is given back, a stop is asked for, or no more may be taken.
+def _consume(runtime: Runtime, link: BrokerLink, pipeline: Pipeline) -> None:
+    """Take deliveries until a stop is asked for, or until none may be taken for a while.
 
-    Returns how many seconds to stand aside. Raises NoRoom when this process should take no more: with the delivery that
-    it left, or before the next one; BrokerAway when consuming is refused, or ends before it has proved to work.
+    Raises BrokerAway when consuming is refused, the link breaks, or a delivery is given back; NoRoom when this process
+    should take no more: with the delivery that it left, or before the next one.
     """
     runtime.wake_with(link.wake)
     runtime.empty_handed()
     if not _take_seat(runtime, link):
-        return 0.0
-    began, settled = time.monotonic(), 0
+        return
     try:
-        while True:
-            delivery = _next(runtime, link)
-            if delivery is None:
-                return 0.0
-            outcome = pipeline.handle(delivery)
-            if outcome is Outcome.RETURNED:
-                # Closing the link is what gives it back
-                runtime.returned()
-                return 0.0
-            runtime.acking()
-            pause_s = pipeline.pause_s()
-            crowded = runtime.crowded(delivery.size)
-            last = crowded or pause_s > 0 or _is_to_stop(runtime)
-            if last:
-                # Before the acknowledgement: after it the next message would be on its way, only to go back
-                link.cancel()
-            link.ack(delivery)
-            # settled() gives freed pages back to the kernel: the body must be gone by then
-            del delivery
-            runtime.settled(outcome.value)
-            settled += 1
-            if crowded:
-                raise NoRoom(0)
-            if last:
-                return pause_s
+        _take_deliveries(runtime, link, pipeline)
     except BrokerAway as away:
         log.info("broker_away", extra={"slot": runtime.slot, "reason": away.reason})
         runtime.empty_handed()
-        if not proven(time.monotonic() - began, settled):
-            raise
-    return 0.0
+        runtime.cut_off(away.reason)
+        link.doubt = "" if link.proven else away.reason
+        raise
+
+
+def _take_deliveries(runtime: Runtime, link: BrokerLink, pipeline: Pipeline) -> None:
+    """Deal with one delivery after the other; while calls fail, stand aside at the end."""
+    while True:
+        delivery = _next(runtime, link)
+        if delivery is None:
+            return
+        outcome = pipeline.handle(delivery)
+        if outcome is Outcome.RETURNED:
+            # Closing the link is what gives it back
+            runtime.returned()
+            if runtime.stop_requested():
+                return
+            raise BrokerAway(link.trouble or "a delivery went back to it")
+        runtime.acking()
+        pause_s = pipeline.pause_s()
+        crowded = runtime.crowded(delivery.size)
+        last = crowded or pause_s > 0 or _is_to_stop(runtime)
+        if last:
+            # Before the acknowledgement: after it the next message would be on its way, only to go back
+            link.cancel()
+        link.ack(delivery)
+        # settled() gives freed pages back to the kernel: the body must be gone by then
+        del delivery
+        runtime.settled(outcome.value)
+        if crowded:
+            raise NoRoom(0)
+        if last:
+            if pause_s:
+                link.close()
+                nap(pause_s, runtime.stop_requested)
+            return
 
 
 def _is_to_stop(runtime: Runtime) -> bool:
@@ -242,15 +248,16 @@ def _is_to_stop(runtime: Runtime) -> bool:
 def _take_seat(runtime: Runtime, link: BrokerLink) -> bool:
     """Have messages sent as soon as that is allowed. False: this child is to go, and takes none. Raises BrokerAway."""
     if not runtime.seated():
-        runtime.ready()
+        runtime.ready(link.trouble)
     while not runtime.seated() and not runtime.stop_requested():
         link.rest(SEAT_WAIT_S)
         link.watch()
+        runtime.cut_off(link.trouble)
         runtime.idle()
     if runtime.stop_requested():
         return False
     link.consume()
-    runtime.ready()
+    runtime.ready(link.trouble)
     return True
 
 

@@ -40,10 +40,11 @@ class Runtime(Protocol):
         """Have nothing in hand, wherever the child stands: told before messages are sent, and when they went back."""
         ...
 
-    def ready(self) -> None:
+    def ready(self, doubt: str = "") -> None:
         """Consume, which the broker has confirmed; a message may be on its way already. The first call ends the boot.
 
         Told before, too, by a child that has all that it takes and may take no messages yet.
+        doubt: why the connection may not last, told as `cut_off` does; empty ends what that told.
         """
         ...
 

@@ -109,8 +109,8 @@ class Seat:
         self._enter(self._view.phase, note=self._view.note, **_EMPTY_HANDED)
         self._rest()
 
-    def ready(self) -> None:
-        self._cut_off = ""
+    def ready(self, doubt: str = "") -> None:
+        self._cut_off = doubt
         # The first delivery may come in the same breath as the consent to consume
         if not self._view.in_hand:
             self._enter(Phase.IDLE)

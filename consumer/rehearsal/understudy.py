@@ -81,7 +81,7 @@ class Understudy:
     def wake_with(self, wake: Callable[[], None] | None) -> None:
         """Forget it: nobody wakes a rehearsal."""
 
-    def ready(self) -> None:
+    def ready(self, doubt: str = "") -> None:
         """Report to nobody, as in what follows."""
 
     def empty_handed(self) -> None: ...

@@ -73,7 +73,7 @@ def test_an_event_is_settled_by_two_blamed_deaths_or_twenty_five_claims(
 
 
 @given(st.floats(0, 100), st.integers(0, 10))
-def test_only_what_has_proved_to_work_is_no_failed_try(stood_s: float, settled: int) -> None:
+def test_only_what_has_proved_to_work_is_no_failed_try(stood_s: float, acked: int) -> None:
     """Either proof is enough; a first message, whose acknowledgement may be refused, is none."""
-    assert proven(stood_s, settled) == (stood_s >= PROVEN_S or settled >= PROVEN_MESSAGES)
+    assert proven(stood_s, acked) == (stood_s >= PROVEN_S or acked >= PROVEN_MESSAGES)
     assert not proven(0.0, 1)

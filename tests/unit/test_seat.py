@@ -127,6 +127,8 @@ def test_the_loss_of_the_broker_is_told_beside_the_work_until_it_is_over(board: 
     seat.cut_off("connection lost")
     seat.empty_handed()
     assert board.view(1).note == "connection lost"
+    seat.ready("connection lost")
+    assert board.view(1).waits_for is Phase.WAITING_BROKER, "connected, and doubted"
     seat.ready()
     assert board.view(1).waits_for is None
 
