@@ -39,10 +39,19 @@ def read(status: int, report: str | None) -> Half:
         half.counts.update([OUTCOMES[mark.tag] for mark in marks] or ["passed"])
         for mark in marks:
             if mark.tag != "skipped":
-                name = f"{case.get('file') or case.get('classname', '')}::{case.get('name', '')}"
+                name = _name(case.get("file"), case.get("classname", ""), case.get("name", ""))
                 reason = (mark.get("message") or "").partition("\n")[0][:REASON_CHARS_MAX]
                 half.bad.append(f"{OUTCOMES[mark.tag].upper()} {name} - {reason}")
     return half
+
+
+def _name(file: str | None, classname: str, name: str) -> str:
+    """Give the name by which pytest runs that test again. classname: the module's dotted name, then its classes."""
+    if file is None:
+        return f"{classname}::{name}"
+    module = file.removesuffix(".py").replace("/", ".")
+    classes = classname.removeprefix(module).split(".")[1:]
+    return "::".join([file, *classes, name])
 
 
 def told(halves: Sequence[Half]) -> Iterable[str]:
@@ -53,7 +62,8 @@ def told(halves: Sequence[Half]) -> Iterable[str]:
     line = ", ".join(f"{counts[word]} {word}" for word in ORDER if counts[word]) or "no test was run"
     unreported = sum(not half.has_report for half in halves)
     if unreported:
-        line += f"; {unreported} of {len(halves)} halves ended without a report"
+        line += f"; {unreported} of {len(halves)} halves ended without a report: "
+        line += "what had failed there is not counted, and is an F or E in its output above"
     elif any(half.status for half in halves) and not (counts["failed"] or counts["error"]):
         line += f"; exit statuses {', '.join(str(half.status) for half in halves)}"
     yield f"both halves: {line}"
