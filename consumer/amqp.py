@@ -51,9 +51,11 @@ SHORT_STRING_BYTES = 255
 # Together the time in which a broker is noticed that stands still; its pauses for a full disk cache are shorter
 ASK_AFTER_S = 3.0
 GONE_AFTER_S = 10.0
-# How long the last words, cancel and close, may go unanswered; and how long each of them when all is to end at once
+# How long each of the last words, cancel and close, may go unanswered; and both together when all is to end at once.
+# The supervisor kills a child with nothing in hand soon after that (a test holds the two figures together)
 PARTING_S = 5.0
-HASTY_PARTING_S = 0.75
+LAST_WORDS_S = 1.0
+HASTY_PARTING_S = LAST_WORDS_S / 2
 
 # What the copy of a bad message may take: the child must not be held up for long, and there is a table behind it
 DEAD_LETTER_TIMEOUT_S = 4.0

@@ -68,7 +68,7 @@ BOOT_S = 30.0
 SILENT_S = 60.0
 """A child's own limits end any one try within this, unless what it waits on has taken no notice of them."""
 EMPTY_HANDED_S = 1.75
-"""A child with nothing in hand is gone within this; its last words to the broker have 1.5 s of it at the most."""
+"""A child with nothing in hand is gone within this. Its last words to the broker take less, as a test makes sure."""
 LAST_JANITOR_S = 2.0
 BOOT_WATCH_S = 2.0
 BOOT_PAUSE_S = 0.02

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from consumer import amqp
 from supervisor import policy
 from supervisor.blame import Exit, Verdict
 from supervisor.errands import LIMITS_S, Errand, Kind
@@ -343,6 +344,11 @@ def test_a_drain_with_nothing_in_hand_is_over_in_two_seconds(phase: Phase) -> No
     seen[1] = Reading(replace(idle(), phase_since=NOW + 5), MB)
     assert decide(roster, seen, NOW + 6.7, SETTINGS) == [Kill(0, policy.SHUTDOWN)]
     assert decide(roster, seen, NOW + 6.75, SETTINGS) == [Kill(0, policy.SHUTDOWN), Kill(1, policy.SHUTDOWN)]
+
+
+def test_orderly_last_words_to_the_broker_end_before_the_kill() -> None:
+    """A child that ends in order has half a second beside them; on a busy machine, too, it is not killed."""
+    assert amqp.LAST_WORDS_S + 0.5 <= policy.EMPTY_HANDED_S
 
 
 def test_a_drain_that_hangs_holds_up_no_replacement() -> None:
