@@ -1,6 +1,6 @@
-"""Count what both halves of a test run came to, and name what failed once more: it scrolls away under the other half.
+"""Count what the parts of a test run came to, and name what failed once more: it scrolls away under the other parts.
 
-The exit status is 0 only when both halves' were, and each has a report.
+The exit status is 0 only when all parts' were, and each has a report.
 """
 
 import sys
@@ -16,7 +16,7 @@ REASON_CHARS_MAX = 120
 
 
 @dataclass(slots=True)
-class Half:
+class Part:
     """One run of pytest. bad: a line for each test that failed. Without a report it died, or was never begun."""
 
     status: int
@@ -25,24 +25,24 @@ class Half:
     has_report: bool = True
 
 
-def read(status: int, report: str | None) -> Half:
+def read(status: int, report: str | None) -> Part:
     """Read a JUnit report, None for one that was not written."""
-    half = Half(status)
+    part = Part(status)
     try:
         cases = [] if report is None else list(ET.fromstring(report).iter("testcase"))
     except ET.ParseError:
         report = None
         cases = []
-    half.has_report = report is not None
+    part.has_report = report is not None
     for case in cases:
         marks = [mark for mark in case if mark.tag in OUTCOMES]
-        half.counts.update([OUTCOMES[mark.tag] for mark in marks] or ["passed"])
+        part.counts.update([OUTCOMES[mark.tag] for mark in marks] or ["passed"])
         for mark in marks:
             if mark.tag != "skipped":
                 name = _name(case.get("file"), case.get("classname", ""), case.get("name", ""))
                 reason = (mark.get("message") or "").partition("\n")[0][:REASON_CHARS_MAX]
-                half.bad.append(f"{OUTCOMES[mark.tag].upper()} {name} - {reason}")
-    return half
+                part.bad.append(f"{OUTCOMES[mark.tag].upper()} {name} - {reason}")
+    return part
 
 
 def _name(file: str | None, classname: str, name: str) -> str:
@@ -54,35 +54,35 @@ def _name(file: str | None, classname: str, name: str) -> str:
     return "::".join([file, *classes, name])
 
 
-def told(halves: Sequence[Half]) -> Iterable[str]:
-    """Give the lines that end a run: what failed in any half, and the counts of all together."""
-    for half in halves:
-        yield from half.bad
-    counts = sum((half.counts for half in halves), Counter[str]())
+def told(parts: Sequence[Part]) -> Iterable[str]:
+    """Give the lines that end a run: what failed in any part, and the counts of all together."""
+    for part in parts:
+        yield from part.bad
+    counts = sum((part.counts for part in parts), Counter[str]())
     line = ", ".join(f"{counts[word]} {word}" for word in ORDER if counts[word]) or "no test was run"
-    unreported = sum(not half.has_report for half in halves)
+    unreported = sum(not part.has_report for part in parts)
     if unreported:
-        line += f"; {unreported} of {len(halves)} halves ended without a report: "
+        line += f"; {unreported} of {len(parts)} parts ended without a report: "
         line += "what had failed there is not counted, and is an F or E in its output above"
-    elif any(half.status for half in halves) and not (counts["failed"] or counts["error"]):
-        line += f"; exit statuses {', '.join(str(half.status) for half in halves)}"
-    yield f"both halves: {line}"
+    elif any(part.status for part in parts) and not (counts["failed"] or counts["error"]):
+        line += f"; exit statuses {', '.join(str(part.status) for part in parts)}"
+    yield f"all parts: {line}"
 
 
-def verdict(halves: Sequence[Half]) -> int:
-    """Give the exit status: the first half's that is not 0."""
-    return next((half.status for half in halves if half.status), 0) or int(
-        not all(half.has_report for half in halves)
+def verdict(parts: Sequence[Part]) -> int:
+    """Give the exit status: the first part's that is not 0."""
+    return next((part.status for part in parts if part.status), 0) or int(
+        not all(part.has_report for part in parts)
     )
 
 
 def main(words: Sequence[str]) -> int:
-    halves = []
+    parts = []
     for status, path in zip(words[::2], map(Path, words[1::2]), strict=True):
-        halves.append(read(int(status), path.read_text() if path.exists() else None))
-    for line in told(halves):
+        parts.append(read(int(status), path.read_text() if path.exists() else None))
+    for line in told(parts):
         print(line)
-    return verdict(halves)
+    return verdict(parts)
 
 
 if __name__ == "__main__":
