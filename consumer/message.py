@@ -31,6 +31,10 @@ _MENDED = rb"\ufffd"
 _SURROGATES = re.compile(
     rb"(\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 )
+# Quotes inside a text are escaped, so that a text holds no such key
+_IDS = re.compile(
+    rb'"(?:conversation_id|user_id)"[ \t\r\n]{0,64}:[ \t\r\n]{0,64}("(?:[^"\\]|\\.){1,3060}")', re.DOTALL
+)
 
 
 class _Envelope(msgspec.Struct):
@@ -90,6 +94,9 @@ def parse(body: Json, *, mendable: bool = True) -> Message:
     else:
         return _checked(envelope, mended=not mendable)
     if mendable and flaw in {Flaw.NOT_JSON, Flaw.NOT_UTF8}:
+        if any(_is_half(found[1]) for found in _IDS.finditer(body)):
+            # Before the body is mended: as it came it goes into the dead queue
+            raise MalformedMessage("an id holds half a character, and would not be kept as it came")
         return parse(mend(body), mendable=False)
     raise MalformedMessage(reason)
 
@@ -107,6 +114,10 @@ def mend(text: Json) -> Json:
                 mended = text if isinstance(text, bytearray) else bytearray(text)
             mended[found.start() : found.end()] = _MENDED
     return text if mended is None else mended
+
+
+def _is_half(token: bytes) -> bool:
+    return any(found[1] is None for found in _SURROGATES.finditer(token))
 
 
 def altered(text: Json) -> bool:

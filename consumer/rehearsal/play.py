@@ -119,7 +119,7 @@ def script() -> Mapping[bytes, Row]:
     }
     schema, event, session = migrations.SQL, events.SQL, connection.SQL
     answers: dict[Statement, Row] = {
-        session["session"]: {"set_config": "10000"},
+        session["session"]: {"is_pooled": False, "takes_writes": None},
         schema["book_exists"]: {"found": True, "read_only": False},
         schema["version"]: {"version": migrations.LATEST},
         event["claim"]: claimed,

@@ -121,8 +121,8 @@ def _at_the_database(points: Failpoints, hold: Hold) -> None:
         points.reach(Step.BEFORE_CLAIM)
         return original(self, request)
 
-    def execute(original: Work, self: Database, statement: Any, *parameters: Any) -> Any:
-        found = original(self, statement, *parameters)
+    def execute(original: Work, self: Database, statement: Any, *parameters: Any, **named: Any) -> Any:
+        found = original(self, statement, *parameters, **named)
         if found and statement in CLAIMS:
             points.reach(Step.CLAIM_COMMITTED)
         return found
@@ -138,8 +138,8 @@ def _at_the_database(points: Failpoints, hold: Hold) -> None:
         points.reach(Step.BEFORE_COMMIT)
         return status
 
-    def run(original: Work, self: Database, work: Any) -> Any:
-        done = original(self, work)
+    def run(original: Work, self: Database, work: Any, **named: Any) -> Any:
+        done = original(self, work, **named)
         points.reach(Step.COMMITTED)
         return done
 

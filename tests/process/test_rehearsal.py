@@ -61,7 +61,7 @@ def assert_nothing_left(told: dict[str, Any]) -> None:
 def test_a_rehearsal_goes_well_and_leaves_nothing_behind() -> None:
     """No descriptor, thread, process, signal mask, timer or line of its own but one; wherever PGHOSTADDR points."""
     told, lines = interpret("rehearse()")
-    assert told["well"]
+    assert told["well"], lines
     assert_nothing_left(told)
     assert [line["event"] for line in lines] == ["rehearsed"]
     assert lines[0]["rounds"] >= 1

@@ -106,7 +106,7 @@ def test_an_id_is_never_altered(name: str) -> None:
     """One with half a character is refused; one with U+FFFD, spelled out or escaped, is kept."""
     for half in (r"a\ud83d", r"\uDC00b"):
         sent = json.dumps({"conversation_id": "c", "user_id": "u", name: "?"}).replace("?", half)
-        with pytest.raises(MalformedMessage, match=name):
+        with pytest.raises(MalformedMessage, match="half a character"):
             parse(sent.encode())
         assert identify(sent.encode(), None) is None
     for ascii_only in (True, False):
