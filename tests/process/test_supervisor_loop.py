@@ -263,7 +263,7 @@ def test_a_child_that_is_light_at_rest_is_left_alone(start: Start) -> None:
             any(line["messages"] >= 100 for line in run.logged("child_status", slot=slot)) for slot in (1, 2)
         )
 
-    eventually(busy_enough, "each of the light ones has had a hundred messages", every_s=0.1)
+    eventually(busy_enough, "each of the light ones has had a hundred messages", limit_s=120.0, every_s=0.1)
     assert run.logged("child_draining") == []
     run.ends_well()
 

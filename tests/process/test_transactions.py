@@ -14,7 +14,7 @@ Start = Callable[..., Worker]
 
 SAMPLE = """
 SELECT count(*) FILTER (WHERE state LIKE 'idle in transaction%'
-                          AND state_change < clock_timestamp() - interval '50 ms'), count(*)
+                          AND state_change < clock_timestamp() - interval '500 ms'), count(*)
   FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'friendship-supervisor%'
 """
 
