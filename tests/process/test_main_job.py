@@ -82,14 +82,14 @@ def test_children_are_recycled_over_the_budget_and_the_work_goes_on(start_worker
 
 
 def test_a_stop_in_the_middle_finishes_what_is_in_hand(
-    start_worker: Start, desk: Desk, memory_api: object
+    start_worker: Start, desk: Desk, memory_api: MemoryApiStandIn
 ) -> None:
     """SIGTERM during calls: they are finished and scored, and the rest stays in the queue."""
-    memory_api.set_mode("delay", seconds=1.0)  # type: ignore[attr-defined]
+    memory_api.set_mode("delay", seconds=1.0)
     worker = start_worker()
     worker.wait_for("child_ready", times=2)
     desk.publish_many(5)
-    worker.wait_until(lambda: desk.statuses()["PROCESSING"] == 2, "two are being worked on")
+    worker.wait_until(lambda: memory_api.calls().in_flight == 2, "two calls run")
     assert worker.stop() == 0
     done = desk.statuses()["PROCESSED"]
     assert done >= 2
